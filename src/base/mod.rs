@@ -1,0 +1,12 @@
+//! Values without I/O and without async: names, secrets, tokens, durations, quantities.
+//!
+//! Everything here is pure, so every other layer may use it.
+
+pub mod app_id;
+pub mod duration;
+pub mod environment;
+pub mod names;
+pub mod quantity;
+pub mod secret;
+pub mod token;
+pub mod truthy;

@@ -1,0 +1,8 @@
+//! Sidegate: a Kubernetes sidecar injector and the sidecar that it injects, compatible with Dapr's.
+//!
+//! Read the modules in this order; each may use those above it (`tests/tidy.rs` checks the exact
+//! table of ARCHITECTURE.md).
+
+pub mod base;
+pub mod process;
+pub mod tls;

@@ -1,0 +1,11 @@
+//! The life of a process: tasks, shutdown, readiness, listeners, logs and metrics.
+
+pub mod admin;
+pub mod listener;
+pub mod log_format;
+pub mod metrics;
+pub mod readiness;
+pub mod serve;
+pub mod shutdown;
+pub mod tasks;
+pub mod watch_dir;

@@ -1,0 +1,173 @@
+//! From two PEM files to a checked certificate with its key.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file that cannot be read.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A file without what it should hold.
+    #[error("{path:?} holds no {what} in PEM form")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A certificate that is no X.509.
+    #[error("{path:?} is not a valid X.509 certificate")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate that has ended.
+    #[error("the certificate in {path:?} expired {seconds} seconds ago")]
+    Expired {
+        /// The file.
+        path: PathBuf,
+        /// Seconds since its end.
+        seconds: u64,
+    },
+    /// A key that does not belong to the certificate, or a kind that is not supported.
+    #[error("certificate {certificate:?} and key {key:?} cannot be used together")]
+    Pair {
+        /// The certificate file.
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// Why.
+        #[source]
+        cause: rustls::Error,
+    },
+    /// Client roots that cannot be used.
+    #[error("{path:?} holds no usable CA certificates")]
+    ClientRoots {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The files of a server's identity.
+#[derive(Clone, Debug)]
+pub struct IdentityFiles {
+    /// Certificate chain, PEM, leaf first.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// CA certificates, PEM: where set, every client must show a certificate that one of them
+    /// signed.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A checked identity.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Ready to serve with: ALPN h2 and http/1.1, TLS 1.2 and 1.3.
+    pub config: Arc<ServerConfig>,
+    /// The end of the leaf's life.
+    pub not_after: SystemTime,
+}
+
+impl IdentityFiles {
+    /// Reads and checks the files: the key must belong to the certificate, which must not have
+    /// ended.
+    pub fn load(&self) -> Result<Identity, IdentityError> {
+        let chain = read_certificates(&self.certificate)?;
+        let not_after = leaf_end(&self.certificate, &chain)?;
+        let key_pem = read(&self.key)?;
+        let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| IdentityError::Pem {
+            path: self.key.clone(),
+            what: "private key",
+        })?;
+        let pair = |cause| IdentityError::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            cause,
+        };
+        let builder = ServerConfig::builder_with_provider(super::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(pair)?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => builder.with_client_cert_verifier(client_verifier(path)?),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Identity {
+            config: Arc::new(config),
+            not_after,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    std::fs::read(path).map_err(|cause| IdentityError::Read {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let pem = read(path)?;
+    let none = || IdentityError::Pem {
+        path: path.to_owned(),
+        what: "certificate",
+    };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| none())?;
+    if chain.is_empty() {
+        Err(none())
+    } else {
+        Ok(chain)
+    }
+}
+
+fn leaf_end(path: &Path, chain: &[CertificateDer<'_>]) -> Result<SystemTime, IdentityError> {
+    let invalid = || IdentityError::Certificate {
+        path: path.to_owned(),
+    };
+    let leaf = chain.first().ok_or_else(invalid)?;
+    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| invalid())?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    let not_after = UNIX_EPOCH + Duration::from_secs(seconds);
+    match SystemTime::now().duration_since(not_after) {
+        Ok(since) => Err(IdentityError::Expired {
+            path: path.to_owned(),
+            seconds: since.as_secs(),
+        }),
+        Err(_) => Ok(not_after),
+    }
+}
+
+fn client_verifier(
+    path: &Path,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, IdentityError> {
+    let unusable = || IdentityError::ClientRoots {
+        path: path.to_owned(),
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots.add(certificate).map_err(|_| unusable())?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider())
+        .build()
+        .map_err(|_| unusable())
+}

@@ -6,3 +6,7 @@
 pub mod base;
 pub mod process;
 pub mod tls;
+
+pub mod components;
+
+pub mod blocks;

@@ -1,0 +1,71 @@
+//! Why a building block refused or failed.
+
+/// The one reason of a failure. `api::status` turns each into an HTTP status, a gRPC code and an
+/// `errorCode`; this layer knows none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The sidecar is not ready.
+    NotReady,
+    /// The part of the sidecar that apps call is not ready.
+    OutboundNotReady,
+    /// The health check asked for another app id.
+    AppIdMismatch,
+    /// A request that cannot be read.
+    MalformedRequest,
+    /// A body that could not be read to its end.
+    BodyRead,
+    /// A body above the limit.
+    BodyTooLarge,
+    /// No secret store is loaded at all.
+    SecretStoresNotConfigured,
+    /// No secret store of that name.
+    SecretStoreNotFound,
+    /// The scopes of the configuration deny the secret.
+    SecretDenied,
+    /// The store has no such secret.
+    SecretNotFound,
+    /// The store failed.
+    SecretFetch,
+    /// The request names no app to invoke.
+    InvokeTargetMissing,
+    /// The target is malformed, or names no app that can be reached.
+    InvokeTargetUnknown,
+    /// The method is malformed.
+    InvokeMethodInvalid,
+    /// The sidecar has no app.
+    AppChannelMissing,
+    /// The app does not pass its health check.
+    AppUnhealthy,
+    /// The app could not be called.
+    InvokeFailed,
+}
+
+/// A failure of a building block: a reason for programs, and a text for the client.
+///
+/// Invariant: the text never holds a secret, nor the inner error of a back end.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    reason: Reason,
+    message: String,
+}
+
+impl Error {
+    /// A failure with its text.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+
+    /// Why, for programs.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Why, for the client.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}

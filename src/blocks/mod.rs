@@ -1,0 +1,3 @@
+//! What the API means, free of HTTP and gRPC.
+
+pub mod error;

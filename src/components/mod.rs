@@ -1,0 +1,3 @@
+//! Back ends behind traits: one file a back end.
+
+pub mod secret_store;

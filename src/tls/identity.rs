@@ -83,6 +83,8 @@ pub struct Identity {
     pub config: Arc<ServerConfig>,
     /// The end of the leaf's life.
     pub not_after: SystemTime,
+    /// The leaf itself, to tell one identity from another.
+    pub leaf: CertificateDer<'static>,
 }
 
 impl IdentityFiles {
@@ -90,7 +92,11 @@ impl IdentityFiles {
     /// ended.
     pub fn load(&self) -> Result<Identity, IdentityError> {
         let chain = read_certificates(&self.certificate)?;
-        let not_after = leaf_end(&self.certificate, &chain)?;
+        let leaf = chain.first().cloned().ok_or_else(|| IdentityError::Pem {
+            path: self.certificate.clone(),
+            what: "certificate",
+        })?;
+        let not_after = leaf_end(&self.certificate, &leaf)?;
         let key_pem = read(&self.key)?;
         let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| IdentityError::Pem {
             path: self.key.clone(),
@@ -113,6 +119,7 @@ impl IdentityFiles {
         Ok(Identity {
             config: Arc::new(config),
             not_after,
+            leaf,
         })
     }
 }
@@ -140,11 +147,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Identi
     }
 }
 
-fn leaf_end(path: &Path, chain: &[CertificateDer<'_>]) -> Result<SystemTime, IdentityError> {
+fn leaf_end(path: &Path, leaf: &CertificateDer<'_>) -> Result<SystemTime, IdentityError> {
     let invalid = || IdentityError::Certificate {
         path: path.to_owned(),
     };
-    let leaf = chain.first().ok_or_else(invalid)?;
     let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| invalid())?;
     let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
     let not_after = UNIX_EPOCH + Duration::from_secs(seconds);

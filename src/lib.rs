@@ -8,5 +8,6 @@ pub mod process;
 pub mod tls;
 
 pub mod components;
+pub mod injector;
 
 pub mod blocks;

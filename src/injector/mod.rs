@@ -1,0 +1,7 @@
+//! The injector: from a pod with `dapr.io/enabled: "true"` to the JSON patch that adds the sidecar.
+//!
+//! Everything from [`inject::inject`] down is pure: no async, clock, environment or network, so the
+//! webhook and the offline command give the same answer for the same pod.
+
+pub mod config;
+pub mod inject;

@@ -1,0 +1,21 @@
+# The commands of this tree; `make` lists them. `.ci/run` runs the two that every change must pass.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help check docs test
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) test --locked --test tidy
+
+test: ## Everything that can be tested without a cluster
+	$(CARGO) test --locked
+
+docs: ## Write the generated pages of docs anew
+	UPDATE_DOCS=1 $(CARGO) test --locked

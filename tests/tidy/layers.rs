@@ -1,0 +1,163 @@
+//! Who may import whom, and where foreign crates have their homes (ARCHITECTURE.md, "Layers").
+
+use super::source::{Contents, Source};
+use super::{Finding, finding};
+
+/// Every module with what it may import from this crate besides itself.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("proto", &[]),
+    ("process", &["base"]),
+    ("tls", &["base", "process"]),
+    ("resources", &["base", "proto", "process", "tls"]),
+    (
+        "components",
+        &["base", "proto", "process", "tls", "resources"],
+    ),
+    ("auth", &["base", "proto", "process", "tls", "resources"]),
+    (
+        "app_channel",
+        &["base", "proto", "process", "tls", "resources"],
+    ),
+    ("peers", &["base", "proto", "process", "tls", "resources"]),
+    ("injector", &["base", "process", "tls", "resources"]),
+    (
+        "operator",
+        &["base", "proto", "process", "tls", "resources"],
+    ),
+    (
+        "registry",
+        &["base", "proto", "process", "tls", "resources", "components"],
+    ),
+    (
+        "blocks",
+        &["base", "registry", "components", "app_channel", "peers"],
+    ),
+    (
+        "api",
+        &["base", "proto", "process", "tls", "auth", "blocks"],
+    ),
+];
+
+/// Modules that may import everything: the wiring, and what only tests use.
+const TOP: &[&str] = &["cli", "testing", "main", "lib"];
+
+/// A path with the files that may mention it, as beginnings of their paths.
+struct Home {
+    path: &'static [&'static str],
+    homes: &'static [&'static str],
+}
+
+const HOMES: &[Home] = &[
+    Home {
+        path: &["axum"],
+        homes: &["src/api/http", "src/injector/server", "src/process/admin"],
+    },
+    Home {
+        path: &["tonic"],
+        homes: &[
+            "src/api/grpc",
+            "src/app_channel/grpc",
+            "src/peers/",
+            "src/operator/",
+            "src/resources/source/operator",
+        ],
+    },
+    Home {
+        path: &["kube"],
+        homes: &[
+            "src/injector/review",
+            "src/injector/certificates",
+            "src/operator/",
+            "src/cli/check",
+            "src/cli/token",
+            "kubernetes.rs",
+        ],
+    },
+    Home {
+        path: &["std", "env"],
+        homes: &["src/cli/"],
+    },
+    Home {
+        path: &["tokio", "spawn"],
+        homes: &["src/process/tasks"],
+    },
+    Home {
+        path: &["tokio", "task", "spawn"],
+        homes: &["src/process/tasks"],
+    },
+];
+
+/// What `source` imports though its layer may not, or though it is at home elsewhere.
+pub(crate) fn check(source: &Source, contents: &Contents) -> Vec<Finding> {
+    let module = module_of(&source.path);
+    if module == "testing" {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let row = LAYERS.iter().find(|(name, _)| *name == module);
+    if row.is_none() && !TOP.contains(&module) {
+        let text = format!("module \"{module}\" has no row in the table of layers");
+        findings.push(finding(&source.path, 1, text));
+    }
+    for mention in contents.mentions.iter().filter(|mention| !mention.in_test) {
+        let at = |text| finding(&source.path, mention.line, text);
+        let path = mention.path.join("::");
+        let target = match mention.path.as_slice() {
+            [root, target, ..] if root == "crate" => Some(target.as_str()),
+            _ => None,
+        };
+        if target == Some("testing") {
+            findings.push(at(format!("{path}: \"testing\" is for tests only")));
+        } else if let (Some((_, allowed)), Some(target)) = (row, target)
+            && target != module
+            && is_module(target)
+            && !allowed.contains(&target)
+        {
+            let allowed = allowed.join(", ");
+            findings.push(at(format!(
+                "{path}: layer \"{module}\" may import only: {allowed}"
+            )));
+        }
+        if let Some(home) = HOMES
+            .iter()
+            .find(|home| home.refuses(&mention.path, source))
+        {
+            let (name, homes) = (home.path.join("::"), home.homes.join(", "));
+            findings.push(at(format!("{path}: {name} is at home only in: {homes}")));
+        }
+    }
+    findings
+}
+
+impl Home {
+    fn refuses(&self, path: &[String], source: &Source) -> bool {
+        let is_it =
+            path.len() >= self.path.len() && path.iter().zip(self.path).all(|(a, b)| a == b);
+        let is_home = |home: &&str| source.path.starts_with(*home) || source.path.ends_with(*home);
+        is_it && !self.homes.iter().any(is_home)
+    }
+}
+
+fn is_module(name: &str) -> bool {
+    LAYERS.iter().any(|(module, _)| *module == name) || TOP.contains(&name)
+}
+
+/// `injector` for `src/injector/server.rs`, `lib` for `src/lib.rs`.
+fn module_of(path: &str) -> &str {
+    let inside = path.strip_prefix("src/").unwrap_or(path);
+    inside
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches(".rs")
+}
+
+/// The table of layers as ARCHITECTURE.md shows it, one row a module.
+pub(crate) fn markdown_rows() -> Vec<String> {
+    let row = |(module, allowed): &(&str, &[&str])| match allowed {
+        [] => format!("| `{module}` | nothing |"),
+        _ => format!("| `{module}` | {} |", allowed.join(", ")),
+    };
+    LAYERS.iter().map(row).collect()
+}

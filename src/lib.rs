@@ -1,6 +1,6 @@
 //! Sidegate: a Kubernetes sidecar injector and the sidecar that it injects, compatible with Dapr's.
 //!
-//! Read the modules in this order; each may use those above it (`tests/tidy.rs` checks the exact
+//! Read the modules in this order; each may use those above it (`tests/tidy` checks the exact
 //! table of ARCHITECTURE.md).
 
 pub mod base;
@@ -11,3 +11,6 @@ pub mod components;
 pub mod injector;
 
 pub mod blocks;
+
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,3 +1,5 @@
 //! Everything that needs sockets, files that change or a running process: one file a subject.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod reload;

@@ -1,0 +1,126 @@
+//! An application that writes down what it is asked.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::listener::{ListenAddr, Listener};
+use crate::process::serve::{self, Limits, Plain};
+
+/// A request as the application got it.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its method.
+    pub method: Method,
+    /// Its path and query, as sent.
+    pub uri: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its whole body.
+    pub body: Bytes,
+}
+
+impl Recorded {
+    /// All values of a header.
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+}
+
+/// An HTTP application (HTTP/1 and cleartext HTTP/2) on a free port of 127.0.0.1. It ends when it
+/// is dropped.
+#[derive(Debug)]
+pub struct FakeApp {
+    address: SocketAddr,
+    recorded: Arc<Mutex<Vec<Recorded>>>,
+    _task: JoinSet<()>,
+}
+
+impl FakeApp {
+    /// Answers everything with 200 and no body.
+    pub async fn start() -> Self {
+        Self::answering(|_| Response::default()).await
+    }
+
+    /// Answers with what `answer` makes of a request.
+    pub async fn answering<F>(answer: F) -> Self
+    where
+        F: Fn(&Recorded) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    {
+        let listener = Listener::bind_tcp(([127, 0, 0, 1], 0).into())
+            .await
+            .unwrap();
+        let &ListenAddr::Tcp(address) = listener.address() else {
+            unreachable!("bound to TCP above")
+        };
+        let recorded = Arc::default();
+        let (log, answer) = (Arc::clone(&recorded), Arc::new(answer));
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+            async move { Ok::<_, Infallible>(record(request, &log, answer.as_ref()).await) }
+        });
+        let mut task = JoinSet::new();
+        let limits = Limits {
+            header_bytes: 64 * 1024,
+            header_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(60),
+            connections: 1024,
+            streams: 256,
+            drain: Duration::ZERO,
+        };
+        task.spawn(async move {
+            let shutdown = CancellationToken::new();
+            serve::serve(listener, Plain, service, limits, shutdown)
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            recorded,
+            _task: task,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it was asked so far, in order.
+    pub fn recorded(&self) -> Vec<Recorded> {
+        self.recorded.lock().unwrap().clone()
+    }
+}
+
+async fn record<F>(
+    request: Request<Incoming>,
+    log: &Mutex<Vec<Recorded>>,
+    answer: &F,
+) -> Response<Full<Bytes>>
+where
+    F: Fn(&Recorded) -> Response<Full<Bytes>>,
+{
+    let (head, body) = request.into_parts();
+    // A body that breaks off never was a whole request.
+    let Ok(body) = body.collect().await else {
+        return Response::default();
+    };
+    let recorded = Recorded {
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
+        body: body.to_bytes(),
+    };
+    let response = answer(&recorded);
+    log.lock().unwrap().push(recorded);
+    response
+}

@@ -1,0 +1,11 @@
+//! What tests share; behind the feature `testing`, which the package's own tests turn on.
+//!
+//! Everything here panics where something fails, since only tests see it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+pub mod certificates;
+pub mod eventually;
+pub mod fake_app;
+pub mod http_client;
+pub mod mounted_secret;

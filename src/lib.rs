@@ -12,5 +12,7 @@ pub mod injector;
 
 pub mod blocks;
 
+pub mod cli;
+
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,5 +1,5 @@
 //! Parses the command line, runs one command, and exits with its code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    sidegate::cli::main()
 }

@@ -3,5 +3,15 @@
 //! Everything from [`inject::inject`] down is pure: no async, clock, environment or network, so the
 //! webhook and the offline command give the same answer for the same pod.
 
+pub mod server;
+
+pub mod kubernetes;
+pub mod metrics;
+pub mod requester;
+pub mod review;
+
 pub mod config;
 pub mod inject;
+
+mod glob;
+mod warnings;

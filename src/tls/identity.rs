@@ -9,7 +9,10 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::client_names::NamedClients;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,8 @@ pub struct IdentityFiles {
     /// CA certificates, PEM: where set, every client must show a certificate that one of them
     /// signed.
     pub client_ca: Option<PathBuf>,
+    /// Names that a client's certificate may have, as common name or DNS name. Empty: any.
+    pub client_names: Vec<String>,
 }
 
 /// A checked identity.
@@ -112,7 +117,7 @@ impl IdentityFiles {
             .map_err(pair)?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
-            Some(path) => builder.with_client_cert_verifier(client_verifier(path)?),
+            Some(path) => builder.with_client_cert_verifier(self.client_verifier(path)?),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -120,6 +125,24 @@ impl IdentityFiles {
             config: Arc::new(config),
             not_after,
             leaf,
+        })
+    }
+
+    fn client_verifier(&self, roots: &Path) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
+        let unusable = || IdentityError::ClientRoots {
+            path: roots.to_owned(),
+        };
+        let mut store = RootCertStore::empty();
+        for certificate in read_certificates(roots)? {
+            store.add(certificate).map_err(|_| unusable())?;
+        }
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(store), super::provider())
+                .build()
+                .map_err(|_| unusable())?;
+        Ok(match self.client_names.as_slice() {
+            [] => verifier,
+            names => Arc::new(NamedClients::new(verifier, names.to_vec())),
         })
     }
 }
@@ -161,19 +184,4 @@ fn leaf_end(path: &Path, leaf: &CertificateDer<'_>) -> Result<SystemTime, Identi
         }),
         Err(_) => Ok(not_after),
     }
-}
-
-fn client_verifier(
-    path: &Path,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, IdentityError> {
-    let unusable = || IdentityError::ClientRoots {
-        path: path.to_owned(),
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates(path)? {
-        roots.add(certificate).map_err(|_| unusable())?;
-    }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), super::provider())
-        .build()
-        .map_err(|_| unusable())
 }

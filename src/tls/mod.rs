@@ -1,5 +1,6 @@
 //! TLS: certificates checked before they are used, and changed without a restart.
 
+mod client_names;
 pub mod handshake;
 pub mod identity;
 pub mod reload;

@@ -85,6 +85,7 @@ mod tests {
             certificate,
             key,
             client_ca: None,
+            client_names: Vec::new(),
         }
     }
 
@@ -119,6 +120,7 @@ mod tests {
             certificate: "/nowhere/tls.crt".into(),
             key: "/nowhere/tls.key".into(),
             client_ca: None,
+            client_names: Vec::new(),
         };
         assert_eq!(
             files.load().unwrap_err().to_string(),

@@ -45,6 +45,7 @@ async fn start(mount: &MountedSecret, tasks: &mut JoinSet<()>) -> SocketAddr {
         certificate: mount.file("tls.crt"),
         key: mount.file("tls.key"),
         client_ca: None,
+        client_names: Vec::new(),
     };
     let (identity, follower) = follow(files).unwrap();
     let listener = Listener::bind_tcp(([127, 0, 0, 1], 0).into())
@@ -120,6 +121,7 @@ async fn keeps_the_last_certificate_when_a_new_one_is_broken() {
         certificate: mount.file("tls.crt"),
         key: mount.file("tls.key"),
         client_ca: None,
+        client_names: Vec::new(),
     };
     let mut tasks = JoinSet::new();
     let address = start(&mount, &mut tasks).await;

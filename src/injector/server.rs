@@ -1,0 +1,233 @@
+//! The webhook: `POST /mutate` over TLS.
+//!
+//! Whoever reaches the port can send a review, so nothing that a review says opens a connection,
+//! an answer holds no secret, and everything that a client can make grow has a limit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::map_request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http_body_util::BodyExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::{debug, error, info};
+
+use super::config::Config;
+use super::metrics;
+use super::requester::Requesters;
+use super::review::{Judgement, Outcome, Review, ReviewError};
+use crate::process::admin;
+use crate::process::metrics::Metrics;
+use crate::process::serve::Limits;
+use crate::tls::identity::Identity;
+
+/// The most bytes of a review by default. The API server takes objects of 3 MiB at most
+/// (`MaxRequestBodyBytes`), and sends at most two of them and the options.
+pub const BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// The most bytes of all reviews that are being received, as a multiple of the limit for one.
+const BODIES_AT_ONCE: usize = 8;
+
+/// How long a client may take to send a review. The API server waits for an answer for 10 seconds
+/// by default (`timeoutSeconds`).
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The limits of the webhook's connections.
+pub const LIMITS: Limits = Limits {
+    header_bytes: 16 * 1024,
+    header_timeout: Duration::from_secs(10),
+    handshake_timeout: Duration::from_secs(5),
+    connections: 1024,
+    streams: 250,
+    drain: Duration::from_secs(10),
+};
+
+/// What the webhook works with.
+#[derive(Debug)]
+pub struct Settings {
+    /// What is the same for every pod.
+    pub config: Config,
+    /// Who may get pods injected.
+    pub requesters: Requesters,
+    /// The most bytes of a review.
+    pub body_bytes: usize,
+}
+
+/// The routes of the webhook's port.
+pub fn routes(settings: Settings) -> Router {
+    metrics::describe();
+    let room = settings.body_bytes.saturating_mul(BODIES_AT_ONCE);
+    let webhook = Webhook {
+        room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+        settings,
+    };
+    Router::new()
+        .route("/mutate", post(mutate))
+        .with_state(Arc::new(webhook))
+}
+
+/// The routes of the metrics port: those of every process, with the age of the certificate.
+pub fn metrics_routes(metrics: Metrics, identity: watch::Receiver<Arc<Identity>>) -> Router {
+    let refresh = move |request: Request| {
+        metrics::certificate_ends(identity.borrow().not_after);
+        std::future::ready(request)
+    };
+    admin::metrics_routes(metrics).layer(map_request(refresh))
+}
+
+struct Webhook {
+    settings: Settings,
+    /// One permit for each byte that may be held.
+    room: Arc<Semaphore>,
+}
+
+/// A request that gets no review in answer.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("Content-Type {0:?} is not accepted: send application/json")]
+    MediaType(String),
+    #[error("the body is empty: send an AdmissionReview")]
+    Empty,
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body did not arrive within {} seconds", BODY_TIME.as_secs())]
+    TooSlow,
+    #[error("the body did not arrive whole")]
+    Incomplete,
+    #[error("too many reviews at once")]
+    Busy,
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    #[error("the answer cannot be encoded")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Empty | Self::Incomplete | Self::Review(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Encode(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A stable name, for metric labels.
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::MediaType(_) => "media_type",
+            Self::Empty => "empty_body",
+            Self::TooLarge(_) => "body_too_large",
+            Self::TooSlow => "body_too_slow",
+            Self::Incomplete => "body_incomplete",
+            Self::Busy => "busy",
+            Self::Review(_) => "undecodable",
+            Self::Encode(_) => "internal",
+        }
+    }
+}
+
+async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    let started = Instant::now();
+    match webhook.answer(request).await {
+        Ok((judgement, body)) => {
+            metrics::judged(&judgement, started.elapsed());
+            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
+        Err(refusal) => {
+            metrics::refused(refusal.as_str(), started.elapsed());
+            let status = refusal.status();
+            if status.is_server_error() {
+                error!(error = %refusal, "A review could not be answered");
+            } else {
+                debug!(error = %refusal, "Refused a request");
+            }
+            (status, format!("{refusal}\n")).into_response()
+        }
+    }
+}
+
+impl Webhook {
+    async fn answer(&self, request: Request) -> Result<(Judgement, Vec<u8>), Refusal> {
+        check_media_type(request.headers())?;
+        let receive = self.receive(request.into_body());
+        let received = tokio::time::timeout(BODY_TIME, receive)
+            .await
+            .map_err(|_| Refusal::TooSlow)??;
+        let review = Review::decode(&received.bytes)?;
+        drop(received);
+        let judgement = review.judge(&self.settings.config, &self.settings.requesters);
+        log(&review, &judgement);
+        let body = review.encode(&judgement)?;
+        Ok((judgement, body))
+    }
+
+    async fn receive(&self, mut body: Body) -> Result<Received, Refusal> {
+        let limit = self.settings.body_bytes;
+        let mut bytes = Vec::new();
+        let mut permits: Option<OwnedSemaphorePermit> = None;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::Incomplete)?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if data.len() > limit - bytes.len() {
+                return Err(Refusal::TooLarge(limit));
+            }
+            let size = u32::try_from(data.len()).map_err(|_| Refusal::TooLarge(limit))?;
+            let more = self.room.clone().try_acquire_many_owned(size);
+            let more = more.map_err(|_| Refusal::Busy)?;
+            match &mut permits {
+                None => permits = Some(more),
+                Some(permits) => permits.merge(more),
+            }
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.is_empty() {
+            return Err(Refusal::Empty);
+        }
+        Ok(Received {
+            bytes,
+            _permits: permits,
+        })
+    }
+}
+
+/// A body, with the permits for its bytes.
+struct Received {
+    bytes: Vec<u8>,
+    _permits: Option<OwnedSemaphorePermit>,
+}
+
+/// `application/json`, with any parameters.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let value = headers.get(header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        Ok(())
+    } else {
+        Err(Refusal::MediaType(text.to_owned()))
+    }
+}
+
+fn log(review: &Review, judgement: &Judgement) {
+    let (namespace, pod, reason) = (review.namespace(), review.object_name(), judgement.reason);
+    match (judgement.outcome, &judgement.denial) {
+        (Outcome::Injected, _) => {
+            let app_id = judgement.app_id.as_deref().unwrap_or_default();
+            info!(%namespace, %pod, app_id, "Injected a sidecar");
+        }
+        (_, Some(denial)) => {
+            info!(%namespace, %pod, reason, denial = %denial.message, "Denied a pod");
+        }
+        (_, None) => debug!(%namespace, %pod, reason, "Let an object pass"),
+    }
+}

@@ -1,9 +1,11 @@
 # The commands of this tree; `make` lists them. `.ci/run` runs the two that every change must pass.
 
 CARGO ?= cargo
+ARCH ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help check docs test
+.PHONY: help check docs image test
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,3 +21,8 @@ test: ## Everything that can be tested without a cluster
 
 docs: ## Write the generated pages of docs anew
 	UPDATE_DOCS=1 $(CARGO) test --locked
+
+image: ## The container image, without docker: dist/sidegate-VERSION-ARCH.tar (ARCH=arm64 crosses)
+	binary=$$(CARGO="$(CARGO)" image/build-static $(ARCH)) && python3 image/pack.py \
+	    --binary "$$binary" --arch $(ARCH) --name sidegate:$(VERSION) \
+	    --output dist/sidegate-$(VERSION)-$(ARCH).tar

@@ -7,10 +7,13 @@ pub mod base;
 pub mod process;
 pub mod tls;
 
+pub mod auth;
 pub mod components;
 pub mod injector;
 
 pub mod blocks;
+
+pub mod api;
 
 pub mod cli;
 

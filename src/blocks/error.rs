@@ -10,6 +10,8 @@ pub enum Reason {
     OutboundNotReady,
     /// The health check asked for another app id.
     AppIdMismatch,
+    /// No room for one more entry of metadata.
+    MetadataFull,
     /// A request that cannot be read.
     MalformedRequest,
     /// A body that could not be read to its end.

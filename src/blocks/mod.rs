@@ -1,3 +1,6 @@
 //! What the API means, free of HTTP and gRPC.
 
 pub mod error;
+pub mod health;
+pub mod metadata;
+pub mod shutdown;

@@ -31,7 +31,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "blocks",
-        &["base", "registry", "components", "app_channel", "peers"],
+        &[
+            "base",
+            "process",
+            "registry",
+            "components",
+            "app_channel",
+            "peers",
+        ],
     ),
     (
         "api",

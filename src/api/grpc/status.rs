@@ -1,0 +1,171 @@
+//! The statuses of the gRPC API, with Dapr's details.
+
+use std::collections::BTreeMap;
+
+use dapr::google::rpc;
+use http::HeaderMap;
+use prost::Message as _;
+use prost_types::Any;
+use tonic::{Code, Status};
+
+use crate::api::status::{self, GrpcCode};
+use crate::auth::tokens::Refusal;
+use crate::blocks::error::Error;
+
+/// The service whose unknown methods have a text of their own.
+const DAPR_SERVICE: &str = "/dapr.proto.runtime.v1.Dapr/";
+
+/// Metadata that names the app to which an unknown method would be proxied.
+const PROXY_TARGETS: [&str; 2] = ["dapr-callee-app-id", "dapr-app-id"];
+
+/// `google.rpc.ErrorInfo` (googleapis, `error_details.proto`).
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
+    #[prost(string, tag = "2")]
+    domain: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    metadata: BTreeMap<String, String>,
+}
+
+/// A refused token: Dapr's status, which its SDKs know.
+pub(super) fn unauthenticated(refusal: Refusal) -> Status {
+    let why = match refusal {
+        Refusal::Missing => "missing api token in request metadata",
+        Refusal::Mismatch => "authentication error: api token mismatch",
+    };
+    with_info(GrpcCode::Unauthenticated, "Unauthorized", 401, why)
+}
+
+/// A method that the Configuration does not allow.
+pub(super) fn not_allowed() -> Status {
+    let why = "requested endpoint is not available";
+    with_info(GrpcCode::Unimplemented, "Not Implemented", 501, why)
+}
+
+/// A method that this build does not serve. Dapr would proxy it to the app that the metadata
+/// names; without a name it answers as here.
+pub(super) fn unknown(path: &str, headers: &HeaderMap) -> Status {
+    if PROXY_TARGETS.iter().any(|name| headers.contains_key(*name)) {
+        return Status::unimplemented("proxying of gRPC calls is not served");
+    }
+    Status::unknown(if path.starts_with(DAPR_SERVICE) {
+        "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
+    } else {
+        "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"
+    })
+}
+
+/// A failure of a building block.
+pub(super) fn failure(error: &Error) -> Status {
+    Status::new(code(status::of(error.reason()).grpc), error.message())
+}
+
+/// A status with the detail that Dapr makes of an HTTP status: the message is also the reason.
+fn with_info(grpc: GrpcCode, message: &str, http: u16, why: &str) -> Status {
+    let info = ErrorInfo {
+        reason: message.to_owned(),
+        domain: "dapr.io".to_owned(),
+        metadata: [
+            ("http.code".to_owned(), http.to_string()),
+            ("http.error_message".to_owned(), why.to_owned()),
+        ]
+        .into(),
+    };
+    let details = rpc::Status {
+        code: grpc as i32,
+        message: message.to_owned(),
+        details: vec![Any {
+            type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
+            value: info.encode_to_vec(),
+        }],
+    };
+    Status::with_details(code(grpc), message, details.encode_to_vec().into())
+}
+
+fn code(code: GrpcCode) -> Code {
+    Code::from_i32(code as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::error::Reason;
+
+    fn info(status: &Status) -> ErrorInfo {
+        let details = rpc::Status::decode(status.details()).unwrap();
+        assert_eq!(details.code, status.code() as i32);
+        assert_eq!(details.message, status.message());
+        let [any] = details.details.as_slice() else {
+            panic!("one detail")
+        };
+        assert_eq!(any.type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+        ErrorInfo::decode(any.value.as_slice()).unwrap()
+    }
+
+    #[test]
+    fn a_refused_token_has_daprs_status_and_detail() {
+        for (refusal, why) in [
+            (Refusal::Missing, "missing api token in request metadata"),
+            (
+                Refusal::Mismatch,
+                "authentication error: api token mismatch",
+            ),
+        ] {
+            let status = unauthenticated(refusal);
+            assert_eq!(status.code(), Code::Unauthenticated);
+            assert_eq!(status.message(), "Unauthorized");
+            let info = info(&status);
+            assert_eq!(
+                (info.reason.as_str(), info.domain.as_str()),
+                ("Unauthorized", "dapr.io")
+            );
+            assert_eq!(info.metadata["http.code"], "401");
+            assert_eq!(info.metadata["http.error_message"], why);
+        }
+    }
+
+    #[test]
+    fn a_denied_method_is_not_implemented() {
+        let status = not_allowed();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::Unimplemented, "Not Implemented")
+        );
+        assert_eq!(info(&status).metadata["http.code"], "501");
+    }
+
+    #[test]
+    fn unknown_methods_have_daprs_texts() {
+        let none = HeaderMap::new();
+        let status = unknown("/dapr.proto.runtime.v1.Dapr/SaveState", &none);
+        assert_eq!(status.code(), Code::Unknown);
+        assert!(
+            status
+                .message()
+                .starts_with("failed to proxy request: required metadata")
+        );
+        let status = unknown("/grpc.health.v1.Health/Check", &none);
+        assert_eq!(status.code(), Code::Unknown);
+        assert!(
+            status
+                .message()
+                .starts_with("cannot proxy request: missing")
+        );
+        let target = HeaderMap::from_iter([(
+            http::HeaderName::from_static("dapr-app-id"),
+            http::HeaderValue::from_static("app"),
+        )]);
+        assert_eq!(unknown("/a.B/C", &target).code(), Code::Unimplemented);
+    }
+
+    #[test]
+    fn failures_take_their_code_from_the_table() {
+        let status = failure(&Error::new(Reason::SecretDenied, "no"));
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::PermissionDenied, "no")
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! The HTTP API: the door with its token, then one handler a route.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use futures_util::future::{Either, Ready, ready};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::service::Service;
+
+use crate::auth::refusal::Refusals;
+use crate::auth::tokens::ApiTokens;
+use crate::base::token::TOKEN_HEADER;
+use crate::blocks::error::{Error, Reason};
+use crate::process::listener::Remote;
+
+use super::Blocks;
+use super::access::{Access, Protocol};
+use super::routes::{self, CleanPath, Match, ROUTES, RouteId, Surface};
+use answer::Answer;
+use cors::{Cors, Origin};
+use metrics::HttpMetrics;
+
+mod answer;
+pub mod cors;
+mod health;
+mod metadata;
+mod metrics;
+pub(crate) mod query;
+mod shutdown;
+
+/// What one HTTP listener of the API needs.
+pub struct HttpApi {
+    surface: Surface,
+    tokens: ApiTokens,
+    refusals: Refusals,
+    /// Which rows of the table of routes the Configuration allows.
+    allowed: [bool; ROUTES.len()],
+    cors: Cors,
+    max_body: usize,
+    metrics: HttpMetrics,
+    blocks: Blocks,
+}
+
+/// The rules at the door of a listener.
+#[derive(Clone, Debug)]
+pub struct DoorConfig {
+    /// The accepted tokens.
+    pub tokens: ApiTokens,
+    /// The APIs that the Configuration allows.
+    pub access: Access,
+    /// The origins of browsers that may call.
+    pub cors: Cors,
+    /// The most bytes of a request's body.
+    pub max_body: usize,
+}
+
+impl HttpApi {
+    /// The API as a surface serves it.
+    pub fn new(surface: Surface, door: DoorConfig, blocks: Blocks) -> Self {
+        let listener = match surface {
+            Surface::Api => "http",
+            Surface::Public => "public",
+        };
+        Self {
+            surface,
+            tokens: door.tokens,
+            refusals: Refusals::new(listener, ROUTES.iter().map(|route| route.pattern)),
+            allowed: ROUTES.map(|route| door.access.allows(Protocol::Http, route.api_name)),
+            cors: door.cors,
+            max_body: door.max_body,
+            metrics: HttpMetrics::new(),
+            blocks,
+        }
+    }
+
+    /// Decides on a call from its head alone. The token leaves the head whatever the verdict, and
+    /// the path becomes the normalised one: nothing behind the door sees another.
+    ///
+    /// Invariant: `Pass` means a valid token, or a route that is exempt.
+    fn admit(&self, head: &mut Parts) -> Verdict {
+        let (found, is_readable) = match CleanPath::parse(head.uri.path()) {
+            Ok(path) => {
+                let found = routes::find(self.surface, &head.method, &path);
+                let changed = path.is_changed().then(|| path.as_str().to_owned());
+                if let Some(path) = changed {
+                    head.uri = with_path(&head.uri, &path);
+                }
+                (found, true)
+            }
+            Err(_) => (Match::FALLBACK, false),
+        };
+        let refuse = |answer| Verdict::Refuse(found.index, answer);
+        if let Some(preflight) = self.cors.preflight(&head.method, &head.headers) {
+            return refuse(preflight);
+        }
+        let verdict = if found.route().exempt {
+            Ok(())
+        } else {
+            // Of several headers the first one counts, as in Dapr.
+            let token = head.headers.get(TOKEN_HEADER);
+            self.tokens.check(token.map(http::HeaderValue::as_bytes))
+        };
+        head.headers.remove(TOKEN_HEADER);
+        if let Err(refusal) = verdict {
+            let remote = head.extensions.get().copied().unwrap_or(Remote::Unix);
+            self.refusals.record(found.index, remote, refusal);
+            return refuse(answer::unauthorized());
+        }
+        if !is_readable {
+            return refuse(answer::bad_path());
+        }
+        if self.is_too_large(&head.headers) {
+            return refuse(answer::failure(&self.too_large()));
+        }
+        Verdict::Pass(found)
+    }
+
+    /// Whether a body is announced that is above the limit.
+    fn is_too_large(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+            .is_some_and(|length| length > self.max_body as u64)
+    }
+
+    fn too_large(&self) -> Error {
+        let text = format!("request body is above {} bytes", self.max_body);
+        Error::new(Reason::BodyTooLarge, text)
+    }
+
+    async fn handle(&self, found: Match, head: Parts, body: Body) -> Answer {
+        let route = if self.allowed[found.index] {
+            found.route().id
+        } else {
+            RouteId::Fallback
+        };
+        let path = head.uri.path();
+        let blocks = &self.blocks;
+        let result = match route {
+            RouteId::Healthz => health::healthz(&blocks.health, head.uri.query()),
+            RouteId::HealthzOutbound => health::outbound(&blocks.health),
+            RouteId::GetMetadata => Ok(metadata::get(&blocks.metadata)),
+            RouteId::SetMetadata => match found.param(0, path) {
+                Ok(key) => metadata::set(&blocks.metadata, &key, body, self.max_body).await,
+                Err(_) => Ok(answer::bad_path()),
+            },
+            RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
+            _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
+            _ => Err(Error::new(
+                Reason::InvokeTargetMissing,
+                "failed getting app id either from the URL path or the header dapr-app-id",
+            )),
+        };
+        result.unwrap_or_else(|error| answer::failure(&error))
+    }
+
+    /// What happens to every answer, whoever made it.
+    fn finish(&self, seen: Seen, route: usize, mut answer: Answer) -> Answer {
+        self.cors.mark(seen.origin, answer.headers_mut());
+        self.metrics.record(&metrics::Call {
+            route,
+            method: &seen.method,
+            status: answer.status(),
+            elapsed: seen.started.elapsed(),
+            request_bytes: seen.request_bytes,
+            response_bytes: answer.body().size_hint().exact(),
+        });
+        answer
+    }
+}
+
+/// What is still asked of a call when its head is gone.
+struct Seen {
+    started: Instant,
+    origin: Origin,
+    method: Method,
+    request_bytes: Option<u64>,
+}
+
+/// What the door says to a call.
+enum Verdict {
+    /// It goes on to the handler of its route.
+    Pass(Match),
+    /// It ends here, with the row of its route and its answer.
+    Refuse(usize, Answer),
+}
+
+/// The URI with another path, and with the query as it was.
+fn with_path(uri: &Uri, path: &str) -> Uri {
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    // The path has only characters of the old one, so that it cannot fail to parse.
+    text.parse().unwrap_or_default()
+}
+
+/// [`HttpApi`] as a service for [`crate::process::serve::serve`].
+#[derive(Clone)]
+pub struct HttpService(Arc<HttpApi>);
+
+impl HttpService {
+    /// Serves this API.
+    pub fn new(api: HttpApi) -> Self {
+        Self(Arc::new(api))
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+impl Service<Request<Incoming>> for HttpService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Answer, Infallible>>, Answering>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let seen = Seen {
+            started: Instant::now(),
+            origin: self.0.cors.origin(&head.method, &head.headers),
+            method: head.method.clone(),
+            request_bytes: body.size_hint().exact(),
+        };
+        match self.0.admit(&mut head) {
+            Verdict::Refuse(route, answer) => {
+                Either::Left(ready(Ok(self.0.finish(seen, route, answer))))
+            }
+            Verdict::Pass(found) => {
+                let api = self.0.clone();
+                Either::Right(Box::pin(async move {
+                    let body = if body.is_end_stream() {
+                        Body::empty()
+                    } else {
+                        Body::new(body)
+                    };
+                    let route = found.index;
+                    let answer = api.handle(found, head, body).await;
+                    Ok(api.finish(seen, route, answer))
+                }))
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The HTTP routes: one table, and the one place where a path is read.
+//!
+//! Invariant: a path is normalised once, here. The same normalised path decides the route, with it
+//! the exemption from the token, and is what handlers see. Two readings of one path were the cause
+//! of Dapr's bypasses (CVE-2023-37918, CVE-2026-41491).
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use http::Method;
+
+/// A route of the HTTP API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RouteId {
+    /// Whether the sidecar is ready.
+    Healthz,
+    /// Whether the APIs that an app calls are usable.
+    HealthzOutbound,
+    /// What the sidecar says of itself.
+    GetMetadata,
+    /// Adds to what it says.
+    SetMetadata,
+    /// Ends the process.
+    Shutdown,
+    /// Every secret of a store.
+    GetBulkSecret,
+    /// One secret.
+    GetSecret,
+    /// Service invocation by path.
+    Invoke,
+    /// Everything else: service invocation by header, or an unknown path.
+    Fallback,
+}
+
+/// A listener that serves HTTP routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// The HTTP API (3500, or a Unix socket).
+    Api,
+    /// The public port (3501): health and metadata.
+    Public,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in the code.
+    pub id: RouteId,
+    /// The methods that it answers; empty: all.
+    pub methods: &'static [Method],
+    /// Literal segments, `{name}` for one segment, and `{*name}` at the end for the rest. Also the
+    /// value of the metric label `path`.
+    pub pattern: &'static str,
+    /// Whether the public port serves it too.
+    pub on_public: bool,
+    /// Whether it may be called without the API token.
+    pub exempt: bool,
+    /// Its name in the API lists of a Configuration; empty: it cannot be denied.
+    pub api_name: &'static str,
+}
+
+/// Every route. The first one that matches counts. The last one matches everything.
+pub const ROUTES: [Route; 9] = [
+    Route {
+        id: RouteId::Healthz,
+        methods: &[Method::GET],
+        pattern: "/v1.0/healthz",
+        on_public: true,
+        exempt: true,
+        api_name: "",
+    },
+    Route {
+        id: RouteId::HealthzOutbound,
+        methods: &[Method::GET],
+        pattern: "/v1.0/healthz/outbound",
+        on_public: true,
+        exempt: true,
+        api_name: "",
+    },
+    Route {
+        id: RouteId::GetMetadata,
+        methods: &[Method::GET],
+        pattern: "/v1.0/metadata",
+        on_public: true,
+        exempt: false,
+        api_name: "metadata",
+    },
+    Route {
+        id: RouteId::SetMetadata,
+        methods: &[Method::PUT],
+        pattern: "/v1.0/metadata/{key}",
+        on_public: false,
+        exempt: false,
+        api_name: "metadata",
+    },
+    Route {
+        id: RouteId::Shutdown,
+        methods: &[Method::POST],
+        pattern: "/v1.0/shutdown",
+        on_public: false,
+        exempt: false,
+        api_name: "shutdown",
+    },
+    Route {
+        id: RouteId::GetBulkSecret,
+        methods: &[Method::GET],
+        pattern: "/v1.0/secrets/{store}/bulk",
+        on_public: false,
+        exempt: false,
+        api_name: "secrets",
+    },
+    Route {
+        id: RouteId::GetSecret,
+        methods: &[Method::GET],
+        pattern: "/v1.0/secrets/{store}/{key}",
+        on_public: false,
+        exempt: false,
+        api_name: "secrets",
+    },
+    Route {
+        id: RouteId::Invoke,
+        methods: &[],
+        pattern: "/v1.0/invoke/{*target}",
+        on_public: false,
+        exempt: false,
+        api_name: "invoke",
+    },
+    Route {
+        id: RouteId::Fallback,
+        methods: &[],
+        pattern: "/{*path}",
+        on_public: false,
+        exempt: false,
+        api_name: "invoke",
+    },
+];
+
+/// The index in [`ROUTES`] of the row that matches everything.
+pub const FALLBACK: usize = ROUTES.len() - 1;
+
+/// A path with a `%` that two hexadecimal digits do not follow, or whose bytes are no UTF-8.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the path has an escape that is not valid")]
+pub struct PathError;
+
+/// The path of a request: absolute, without empty, `.` and `..` segments and without a slash at
+/// the end. Percent escapes are kept and well-formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanPath<'a>(Cow<'a, str>);
+
+impl<'a> CleanPath<'a> {
+    /// Normalises the path as it came, still escaped.
+    pub fn parse(raw: &'a str) -> Result<Self, PathError> {
+        if !has_valid_escapes(raw) {
+            return Err(PathError);
+        }
+        if raw == "/" || is_clean(raw) {
+            return Ok(Self(Cow::Borrowed(raw)));
+        }
+        let mut segments = Vec::new();
+        for segment in raw.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => drop(segments.pop()),
+                other => segments.push(other),
+            }
+        }
+        Ok(Self(Cow::Owned(format!("/{}", segments.join("/")))))
+    }
+
+    /// The path as text, escaped.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether normalising changed anything.
+    pub fn is_changed(&self) -> bool {
+        matches!(self.0, Cow::Owned(_))
+    }
+}
+
+fn is_clean(path: &str) -> bool {
+    path.len() > 1
+        && path.starts_with('/')
+        && path[1..]
+            .split('/')
+            .all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+fn has_valid_escapes(path: &str) -> bool {
+    let mut rest = path.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Decodes the percent escapes of one segment, once. `+` stays `+`: a path is no form (RFC 3986).
+pub fn decode_segment(segment: &str) -> Result<Cow<'_, str>, PathError> {
+    if !segment.contains('%') {
+        return Ok(Cow::Borrowed(segment));
+    }
+    if !has_valid_escapes(segment) {
+        return Err(PathError);
+    }
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2).ok_or(PathError)?;
+        let digits = std::str::from_utf8(digits).map_err(|_| PathError)?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| PathError)?);
+        rest = after;
+    }
+    String::from_utf8(bytes)
+        .map(Cow::Owned)
+        .map_err(|_| PathError)
+}
+
+/// The route of a path, with its `{…}` segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The index of the row in [`ROUTES`].
+    pub index: usize,
+    /// Where the segments stand in the path.
+    params: [Range<usize>; 2],
+}
+
+impl Match {
+    /// What a surface does not serve.
+    pub const FALLBACK: Self = Self {
+        index: FALLBACK,
+        params: [0..0, 0..0],
+    };
+
+    /// The row.
+    pub fn route(&self) -> &'static Route {
+        &ROUTES[self.index]
+    }
+
+    /// The `{…}` segment at a position from 0, decoded. `path` is the path that was matched.
+    pub fn param<'p>(&self, position: usize, path: &'p str) -> Result<Cow<'p, str>, PathError> {
+        let range = self.params.get(position).cloned().unwrap_or_default();
+        decode_segment(path.get(range).unwrap_or_default())
+    }
+}
+
+/// Finds the route of a call.
+pub fn find(surface: Surface, method: &Method, path: &CleanPath<'_>) -> Match {
+    for (index, route) in ROUTES.iter().enumerate() {
+        let serves = surface == Surface::Api || route.on_public;
+        let takes = route.methods.is_empty() || route.methods.contains(method);
+        if serves
+            && takes
+            && let Some(params) = match_pattern(route.pattern, path.as_str())
+        {
+            return Match { index, params };
+        }
+    }
+    Match::FALLBACK
+}
+
+fn match_pattern(pattern: &str, path: &str) -> Option<[Range<usize>; 2]> {
+    let mut params = [0..0, 0..0];
+    let mut found = 0;
+    // Patterns and paths both begin with a slash.
+    let (mut patterns, mut at) = (pattern[1..].split('/'), 1);
+    while let Some(pattern) = patterns.next() {
+        if pattern.starts_with("{*") {
+            *params.get_mut(found)? = at..path.len();
+            return Some(params);
+        }
+        let rest = path.get(at..)?;
+        let end = at + rest.find('/').unwrap_or(rest.len());
+        if pattern.starts_with('{') {
+            *params.get_mut(found)? = at..end;
+            found += 1;
+        } else if pattern != &path[at..end] {
+            return None;
+        }
+        if end == path.len() {
+            return patterns.next().is_none().then_some(params);
+        }
+        at = end + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(surface: Surface, method: &Method, raw: &str) -> RouteId {
+        let path = CleanPath::parse(raw).unwrap();
+        find(surface, method, &path).route().id
+    }
+
+    #[test]
+    fn only_two_routes_are_exempt_and_only_for_get() {
+        let exempt: Vec<_> = ROUTES.iter().filter(|route| route.exempt).collect();
+        let ids: Vec<_> = exempt.iter().map(|route| route.id).collect();
+        assert_eq!(ids, [RouteId::Healthz, RouteId::HealthzOutbound]);
+        assert!(exempt.iter().all(|route| route.methods == [Method::GET]));
+    }
+
+    #[test]
+    fn the_last_row_takes_everything_and_is_not_exempt() {
+        let last = &ROUTES[FALLBACK];
+        assert_eq!(last.id, RouteId::Fallback);
+        assert!(last.methods.is_empty() && !last.exempt && !last.on_public);
+    }
+
+    #[test]
+    fn normalises_paths() {
+        for (raw, clean) in [
+            ("/", "/"),
+            ("", "/"),
+            ("*", "/*"),
+            ("/v1.0/healthz", "/v1.0/healthz"),
+            ("/v1.0/healthz/", "/v1.0/healthz"),
+            ("//v1.0///healthz//", "/v1.0/healthz"),
+            ("/x/../v1.0/./healthz", "/v1.0/healthz"),
+            ("/../../v1.0", "/v1.0"),
+            ("/a%2Fb/%2e%2e/c", "/a%2Fb/%2e%2e/c"),
+        ] {
+            assert_eq!(CleanPath::parse(raw).unwrap().as_str(), clean, "{raw}");
+        }
+    }
+
+    #[test]
+    fn refuses_broken_escapes() {
+        for raw in ["/%", "/%2", "/%zz", "/a%2/b", "/%%41", "/é%"] {
+            assert_eq!(CleanPath::parse(raw), Err(PathError), "{raw}");
+        }
+    }
+
+    #[test]
+    fn decodes_a_segment_once() {
+        for (raw, decoded) in [
+            ("a", "a"),
+            ("a%2Fb", "a/b"),
+            ("%2541", "%41"),
+            ("a+b%2B", "a+b+"),
+            ("%C3%A9", "é"),
+        ] {
+            assert_eq!(decode_segment(raw).unwrap(), decoded, "{raw}");
+        }
+        for raw in ["%ff", "%", "%2", "%+1", "%é"] {
+            assert_eq!(decode_segment(raw), Err(PathError), "{raw}");
+        }
+    }
+
+    #[test]
+    fn finds_routes() {
+        use RouteId::{
+            Fallback, GetBulkSecret, GetMetadata, GetSecret, Healthz, HealthzOutbound, Invoke,
+            SetMetadata, Shutdown,
+        };
+        for (method, path, expected) in [
+            (Method::GET, "/v1.0/healthz", Healthz),
+            (Method::GET, "/v1.0/healthz/outbound/", HealthzOutbound),
+            (Method::HEAD, "/v1.0/healthz", Fallback),
+            (Method::GET, "/v1.0/%68ealthz", Fallback),
+            (Method::GET, "/v1.0/healthz%2foutbound", Fallback),
+            (Method::GET, "/%2fv1.0/healthz", Fallback),
+            (Method::GET, "/v1.0/Healthz", Fallback),
+            (Method::GET, "/v1.0/healthz;x", Fallback),
+            (Method::GET, "/v1.0/healthzz", Fallback),
+            (Method::GET, "/v1.0/healthz/x", Fallback),
+            (Method::GET, "/v1.0/metadata", GetMetadata),
+            (Method::PUT, "/v1.0/metadata/a", SetMetadata),
+            (Method::GET, "/v1.0/metadata/a", Fallback),
+            (Method::POST, "/v1.0/shutdown", Shutdown),
+            (Method::GET, "/v1.0/secrets/s/bulk", GetBulkSecret),
+            (Method::GET, "/v1.0/secrets/s/k", GetSecret),
+            (Method::GET, "/v1.0/secrets/s/%62ulk", GetSecret),
+            (Method::POST, "/v1.0/secrets/s/k", Fallback),
+            (Method::GET, "/v1.0/secrets/s", Fallback),
+            (Method::GET, "/v1.0/secrets/s/k/x", Fallback),
+            (Method::PATCH, "/v1.0/invoke/a/method/b/c", Invoke),
+            (Method::GET, "/", Fallback),
+            (Method::GET, "/v1.0", Fallback),
+        ] {
+            assert_eq!(id(Surface::Api, &method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_public_port_serves_health_and_get_metadata_only() {
+        for route in &ROUTES {
+            let method = route.methods.first().unwrap_or(&Method::GET);
+            let path = route.pattern.replace(['{', '}', '*'], "");
+            let expected = if route.on_public {
+                route.id
+            } else {
+                RouteId::Fallback
+            };
+            assert_eq!(id(Surface::Public, method, &path), expected, "{path}");
+        }
+        assert_eq!(
+            id(Surface::Public, &Method::PUT, "/v1.0/metadata/a"),
+            RouteId::Fallback
+        );
+    }
+
+    #[test]
+    fn hands_on_decoded_segments() {
+        let path = CleanPath::parse("/v1.0/secrets/my%2Fstore/a%20b").unwrap();
+        let found = find(Surface::Api, &Method::GET, &path);
+        assert_eq!(found.param(0, path.as_str()).unwrap(), "my/store");
+        assert_eq!(found.param(1, path.as_str()).unwrap(), "a b");
+        assert_eq!(found.param(2, path.as_str()).unwrap(), "");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(raw in "[/.%a-z0-9]*") {
+            if let Ok(once) = CleanPath::parse(&raw) {
+                let text = once.as_str().to_owned();
+                let twice = CleanPath::parse(&text).unwrap();
+                proptest::prop_assert_eq!(twice.as_str(), text.as_str());
+            }
+        }
+
+        #[test]
+        fn nothing_but_the_two_paths_is_exempt(
+            raw in "(/|\\.|%2f|%2F|%68|v1\\.0|healthz|outbound|;|x){0,12}"
+        ) {
+            let Ok(path) = CleanPath::parse(&raw) else { return Ok(()) };
+            let found = find(Surface::Api, &Method::GET, &path);
+            let exact = ["/v1.0/healthz", "/v1.0/healthz/outbound"].contains(&path.as_str());
+            proptest::prop_assert_eq!(found.route().exempt, exact);
+        }
+
+        #[test]
+        fn never_panics(raw in ".*") {
+            if let Ok(path) = CleanPath::parse(&raw) {
+                let _ = find(Surface::Api, &Method::GET, &path);
+            }
+            let _ = decode_segment(&raw);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What a failure looks like to a client: one table for both protocols.
+
+use http::StatusCode;
+
+use crate::blocks::error::Reason;
+
+/// The codes of gRPC that this API answers (gRPC, "Status codes and their use").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum GrpcCode {
+    /// None of the others.
+    Unknown = 2,
+    /// The request is wrong, whatever the state of the sidecar.
+    InvalidArgument = 3,
+    /// There is no such thing.
+    NotFound = 5,
+    /// A rule forbids it.
+    PermissionDenied = 7,
+    /// A limit was reached.
+    ResourceExhausted = 8,
+    /// The sidecar is not in a state for it.
+    FailedPrecondition = 9,
+    /// This build or its configuration does not serve it.
+    Unimplemented = 12,
+    /// Something broke.
+    Internal = 13,
+    /// Try again later.
+    Unavailable = 14,
+    /// No valid token.
+    Unauthenticated = 16,
+}
+
+/// How one reason is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The HTTP status. With 204 there is no body.
+    pub http: StatusCode,
+    /// The `errorCode` of the JSON body, a stable text of Dapr's API.
+    pub code: &'static str,
+    /// The code of the gRPC status.
+    pub grpc: GrpcCode,
+}
+
+/// The row of a reason. Statuses follow Dapr's public API reference where its code differs.
+pub fn of(reason: Reason) -> Row {
+    use GrpcCode::{
+        FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied,
+        ResourceExhausted, Unavailable,
+    };
+    let row = |http: u16, code, grpc| Row {
+        http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        code,
+        grpc,
+    };
+    match reason {
+        Reason::NotReady => row(500, "ERR_HEALTH_NOT_READY", Unavailable),
+        Reason::OutboundNotReady => row(500, "ERR_OUTBOUND_HEALTH_NOT_READY", Unavailable),
+        Reason::AppIdMismatch => row(500, "ERR_HEALTH_APPID_NOT_MATCH", InvalidArgument),
+        Reason::MetadataFull => row(400, "ERR_MALFORMED_REQUEST", ResourceExhausted),
+        Reason::MalformedRequest => row(400, "ERR_MALFORMED_REQUEST", InvalidArgument),
+        Reason::BodyRead => row(400, "ERR_BODY_READ", InvalidArgument),
+        Reason::BodyTooLarge => row(413, "ERR_BODY_READ", ResourceExhausted),
+        Reason::SecretStoresNotConfigured => {
+            row(500, "ERR_SECRET_STORES_NOT_CONFIGURED", FailedPrecondition)
+        }
+        Reason::SecretStoreNotFound => row(400, "ERR_SECRET_STORE_NOT_FOUND", InvalidArgument),
+        Reason::SecretDenied => row(403, "ERR_PERMISSION_DENIED", PermissionDenied),
+        Reason::SecretNotFound => row(204, "ERR_SECRET_GET", NotFound),
+        Reason::SecretFetch => row(500, "ERR_SECRET_GET", Internal),
+        Reason::InvokeTargetMissing => row(404, "ERR_DIRECT_INVOKE", InvalidArgument),
+        Reason::InvokeTargetUnknown => row(500, "ERR_DIRECT_INVOKE", Internal),
+        Reason::InvokeMethodInvalid => row(500, "ERR_DIRECT_INVOKE", InvalidArgument),
+        Reason::AppChannelMissing => row(500, "ERR_DIRECT_INVOKE", Internal),
+        Reason::AppUnhealthy => row(500, "ERR_DIRECT_INVOKE", Internal),
+        Reason::InvokeFailed => row(500, "ERR_DIRECT_INVOKE", Internal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_follow_the_public_api_reference() {
+        for (reason, http, code, grpc) in [
+            (
+                Reason::SecretNotFound,
+                204,
+                "ERR_SECRET_GET",
+                GrpcCode::NotFound,
+            ),
+            (
+                Reason::SecretStoreNotFound,
+                400,
+                "ERR_SECRET_STORE_NOT_FOUND",
+                GrpcCode::InvalidArgument,
+            ),
+            (
+                Reason::SecretDenied,
+                403,
+                "ERR_PERMISSION_DENIED",
+                GrpcCode::PermissionDenied,
+            ),
+            (
+                Reason::SecretFetch,
+                500,
+                "ERR_SECRET_GET",
+                GrpcCode::Internal,
+            ),
+            (
+                Reason::SecretStoresNotConfigured,
+                500,
+                "ERR_SECRET_STORES_NOT_CONFIGURED",
+                GrpcCode::FailedPrecondition,
+            ),
+        ] {
+            let row = of(reason);
+            assert_eq!((row.http.as_u16(), row.code, row.grpc), (http, code, grpc));
+        }
+    }
+}

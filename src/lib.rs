@@ -7,6 +7,7 @@ pub mod base;
 pub mod process;
 pub mod tls;
 
+pub mod app_channel;
 pub mod auth;
 pub mod components;
 pub mod injector;

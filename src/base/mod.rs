@@ -5,6 +5,7 @@
 pub mod app_id;
 pub mod duration;
 pub mod environment;
+pub mod method_path;
 pub mod names;
 pub mod quantity;
 pub mod secret;

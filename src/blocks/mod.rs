@@ -2,5 +2,6 @@
 
 pub mod error;
 pub mod health;
+pub mod invoke;
 pub mod metadata;
 pub mod shutdown;

@@ -7,5 +7,6 @@
 pub mod certificates;
 pub mod eventually;
 pub mod fake_app;
+pub mod fake_grpc_app;
 pub mod http_client;
 pub mod mounted_secret;

@@ -1,0 +1,115 @@
+//! Calls to an app that speaks gRPC.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
+use dapr::dapr::proto::runtime::v1::app_callback_client::AppCallbackClient;
+use dapr::dapr::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
+use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+use tower::Service;
+
+use super::{AppBody, AppChannel, Error, RequestBody, Road};
+
+/// The answer of a gRPC app.
+#[derive(Debug)]
+pub struct GrpcAnswer {
+    /// Its metadata, initial and trailing.
+    pub headers: HeaderMap,
+    /// Its message, or its status.
+    pub outcome: Result<InvokeResponse, GrpcFailure>,
+}
+
+/// A status of gRPC other than OK, as the app gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrpcFailure {
+    /// The code, 1 to 16.
+    pub code: i32,
+    /// The message.
+    pub message: String,
+    /// `grpc-status-details-bin`, decoded: an encoded `google.rpc.Status`, or empty.
+    pub details: Bytes,
+}
+
+pub(super) async fn invoke(
+    channel: &AppChannel,
+    headers: HeaderMap,
+    message: InvokeRequest,
+) -> Result<GrpcAnswer, Error> {
+    let most = channel.config().max_body_bytes;
+    let mut client = AppCallbackClient::new(GrpcRoad::new(channel, Road::InvokeGrpc))
+        .max_decoding_message_size(most);
+    let metadata = MetadataMap::from_headers(headers);
+    let request = tonic::Request::from_parts(metadata, tonic::Extensions::default(), message);
+    let (metadata, outcome) = match client.on_invoke(request).await {
+        Ok(response) => {
+            let (metadata, message, _) = response.into_parts();
+            (metadata, Ok(message))
+        }
+        Err(status) => {
+            let failure = GrpcFailure {
+                code: status.code() as i32,
+                message: status.message().to_owned(),
+                details: Bytes::copy_from_slice(status.details()),
+            };
+            (own_failure(status)?, Err(failure))
+        }
+    };
+    let headers = metadata.into_headers();
+    Ok(GrpcAnswer { headers, outcome })
+}
+
+/// Asks for the health of the app. An app without the service is not healthy, as in Dapr.
+pub(super) async fn probe(channel: &AppChannel) -> Result<(), String> {
+    let road = GrpcRoad::new(channel, Road::HealthProbeGrpc);
+    let answer = AppCallbackHealthCheckClient::new(road)
+        .health_check(())
+        .await;
+    answer.map(drop).map_err(|status| status.to_string())
+}
+
+/// The metadata of a status that the app gave; an error where the call itself failed.
+fn own_failure(status: Status) -> Result<MetadataMap, Error> {
+    match status
+        .source()
+        .and_then(|cause| cause.downcast_ref::<Error>())
+    {
+        Some(error) => Err(*error),
+        None => Ok(status.metadata().clone()),
+    }
+}
+
+/// One call, as the transport of a generated client.
+struct GrpcRoad {
+    channel: AppChannel,
+    road: Road,
+}
+
+impl GrpcRoad {
+    fn new(channel: &AppChannel, road: Road) -> Self {
+        let channel = channel.clone();
+        Self { channel, road }
+    }
+}
+
+impl Service<Request<tonic::body::Body>> for GrpcRoad {
+    type Response = Response<AppBody>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+        let (channel, road) = (self.channel.clone(), self.road);
+        let request = request.map(|body| RequestBody::new(body.map_err(Into::into)));
+        Box::pin(async move { channel.send(road, request).await })
+    }
+}

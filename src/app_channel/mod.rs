@@ -1,0 +1,196 @@
+//! The road to the application, the only holder of the app token.
+//!
+//! Every call to the app, over HTTP or gRPC, is one HTTP request that goes through
+//! [`transport::Transport::send`], under one of the names of [`roads::Road`]. That function sets
+//! the app token in place of whatever the request held, and its connections lead to the app's
+//! address whatever the request's URI says. So no call can lack the token, and none can carry it
+//! elsewhere (CVE-2024-35223).
+
+mod body;
+mod config;
+mod grpc;
+mod health;
+mod limit;
+mod observe;
+mod ready;
+mod roads;
+mod tls;
+mod token;
+mod transport;
+
+pub use body::{AppBody, RequestBody};
+pub use config::{AddressError, AppChannelConfig, AppProtocol, HealthConfig, ProtocolError};
+pub use grpc::{GrpcAnswer, GrpcFailure};
+pub use health::HealthProbe;
+pub use roads::Road;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dapr::dapr::proto::common::v1::InvokeRequest;
+use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
+use tokio::sync::watch;
+use tracing::warn;
+
+use body::Limited;
+use transport::Transport;
+
+/// Why a call to the app did not get an answer. The texts are for clients; the inner error goes to
+/// the log.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// The app does not pass its health checks.
+    #[error("app is not in a healthy state")]
+    Unhealthy,
+    /// The request cannot be written as HTTP.
+    #[error("the request cannot be sent to the app")]
+    Request,
+    /// No connection to the app.
+    #[error("cannot connect to the app")]
+    Connect,
+    /// The body is larger than allowed. The app got none of it, or no end of it.
+    #[error("the body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A body that had to be held in memory broke off.
+    #[error("the body could not be read to its end")]
+    BodyRead,
+    /// The connection broke before the app had answered.
+    #[error("the app did not answer")]
+    Exchange,
+}
+
+/// The road to the application. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppChannel(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: AppChannelConfig,
+    transport: Transport,
+    healthy: watch::Sender<bool>,
+}
+
+impl AppChannel {
+    /// A road to the app. Nothing is connected yet.
+    pub fn new(config: AppChannelConfig) -> Result<Self, AddressError> {
+        if config.protocol.is_tls() {
+            let (protocol, address) = (config.protocol.as_str(), &config.address);
+            warn!(protocol, %address, "The certificate of the app is not verified");
+        }
+        let transport = Transport::new(&config)?;
+        let healthy = watch::Sender::new(config.health.is_none());
+        Ok(Self(Arc::new(Inner {
+            config,
+            transport,
+            healthy,
+        })))
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &AppChannelConfig {
+        &self.0.config
+    }
+
+    /// The task that checks the health of the app, where that is on. Start it once the app
+    /// listens.
+    pub fn health_probe(&self) -> Option<HealthProbe> {
+        let config = self.config().health.clone()?;
+        Some(HealthProbe::new(self.clone(), config))
+    }
+
+    /// Whether the app is healthy, as it changes. Always true where it is not checked.
+    pub fn healthy(&self) -> watch::Receiver<bool> {
+        self.0.healthy.subscribe()
+    }
+
+    /// Calls a method of an app that speaks HTTP. Of the request's URI, path and query count.
+    ///
+    /// Dropping the future, or the body of the answer, breaks the call to the app off.
+    pub async fn invoke_http(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<AppBody>, Error> {
+        self.check_health()?;
+        let (head, body) = request.into_parts();
+        let (body, exceeded) = self.limited(body)?;
+        let request = Request::from_parts(head, RequestBody::new(body));
+        let answer = self.send(Road::InvokeHttp, request).await;
+        answer.map_err(|error| {
+            if exceeded.is_set() {
+                self.too_large()
+            } else {
+                error
+            }
+        })
+    }
+
+    /// Calls a method of an app that speaks gRPC (`AppCallback/OnInvoke`).
+    pub async fn invoke_grpc(
+        &self,
+        metadata: HeaderMap,
+        message: InvokeRequest,
+    ) -> Result<GrpcAnswer, Error> {
+        self.check_health()?;
+        grpc::invoke(self, metadata, message).await
+    }
+
+    /// Reads a request body that has to be held in memory.
+    pub async fn read_request(&self, body: RequestBody) -> Result<Bytes, Error> {
+        let (body, exceeded) = self.limited(body)?;
+        let whole = body.collect().await.map_err(|_| {
+            if exceeded.is_set() {
+                self.too_large()
+            } else {
+                Error::BodyRead
+            }
+        })?;
+        Ok(whole.to_bytes())
+    }
+
+    /// Reads the body of an answer that has to be held in memory.
+    pub async fn read_answer(&self, body: AppBody) -> Result<Bytes, Error> {
+        let body = http_body_util::Limited::new(body, self.config().max_body_bytes);
+        let whole = body.collect().await.map_err(|error| {
+            if error.is::<http_body_util::LengthLimitError>() {
+                self.too_large()
+            } else {
+                Error::Exchange
+            }
+        })?;
+        Ok(whole.to_bytes())
+    }
+
+    async fn send(
+        &self,
+        road: Road,
+        request: Request<RequestBody>,
+    ) -> Result<Response<AppBody>, Error> {
+        self.0.transport.send(road, request).await
+    }
+
+    /// Sets whether the app is healthy. Hands back whether that changed.
+    fn set_healthy(&self, healthy: bool) -> bool {
+        self.0.healthy.send_replace(healthy) != healthy
+    }
+
+    fn check_health(&self) -> Result<(), Error> {
+        if *self.0.healthy.borrow() {
+            Ok(())
+        } else {
+            Err(Error::Unhealthy)
+        }
+    }
+
+    fn limited(&self, body: RequestBody) -> Result<(Limited<RequestBody>, body::Exceeded), Error> {
+        Limited::new(body, self.config().max_body_bytes).ok_or_else(|| self.too_large())
+    }
+
+    fn too_large(&self) -> Error {
+        let limit = self.config().max_body_bytes;
+        Error::BodyTooLarge { limit }
+    }
+}

@@ -1,0 +1,201 @@
+//! A gRPC application that writes down what it is asked.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
+use dapr::dapr::proto::runtime::v1::app_callback_health_check_server::{
+    AppCallbackHealthCheck, AppCallbackHealthCheckServer,
+};
+use dapr::dapr::proto::runtime::v1::app_callback_server::{AppCallback, AppCallbackServer};
+use dapr::dapr::proto::runtime::v1::{
+    BindingEventRequest, BindingEventResponse, HealthCheckResponse, JobEventRequest,
+    JobEventResponse, ListInputBindingsResponse, ListTopicSubscriptionsResponse,
+    TopicEventBulkRequest, TopicEventBulkResponse, TopicEventRequest, TopicEventResponse,
+};
+use hyper_util::service::TowerToHyperService;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+use crate::process::listener::{ListenAddr, Listener};
+use crate::process::serve::{self, Limits, Plain};
+
+/// A call as the application got it.
+#[derive(Clone, Debug)]
+pub struct RecordedCall {
+    /// The name of the method of the gRPC service.
+    pub rpc: &'static str,
+    /// Its metadata.
+    pub metadata: MetadataMap,
+    /// The message of `OnInvoke`.
+    pub message: Option<InvokeRequest>,
+}
+
+impl RecordedCall {
+    /// All values of a key.
+    pub fn values(&self, key: &str) -> Vec<&str> {
+        let values = self.metadata.get_all(key).into_iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+}
+
+type Answer =
+    dyn Fn(&RecordedCall) -> Result<Response<InvokeResponse>, Status> + Send + Sync + 'static;
+
+/// A gRPC application (cleartext) on a free port of 127.0.0.1. It is healthy, and ends when it is
+/// dropped.
+#[derive(Debug)]
+pub struct FakeGrpcApp {
+    address: SocketAddr,
+    recorded: Arc<Mutex<Vec<RecordedCall>>>,
+    _task: JoinSet<()>,
+}
+
+impl FakeGrpcApp {
+    /// Answers `OnInvoke` with what `answer` makes of a call.
+    pub async fn answering<F>(answer: F) -> Self
+    where
+        F: Fn(&RecordedCall) -> Result<Response<InvokeResponse>, Status> + Send + Sync + 'static,
+    {
+        let listener = Listener::bind_tcp(([127, 0, 0, 1], 0).into())
+            .await
+            .unwrap();
+        let &ListenAddr::Tcp(address) = listener.address() else {
+            unreachable!("bound to TCP above")
+        };
+        let recorded = Arc::default();
+        let callbacks = Callbacks {
+            recorded: Arc::clone(&recorded),
+            answer: Arc::new(answer),
+        };
+        let routes = Routes::new(AppCallbackServer::new(callbacks.clone()))
+            .add_service(AppCallbackHealthCheckServer::new(callbacks))
+            .prepare()
+            .into_axum_router();
+        let limits = Limits {
+            header_bytes: 64 * 1024,
+            header_timeout: Duration::from_secs(60),
+            handshake_timeout: Duration::from_secs(60),
+            connections: 1024,
+            streams: 256,
+            drain: Duration::ZERO,
+        };
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let (service, shutdown) = (TowerToHyperService::new(routes), CancellationToken::new());
+            serve::serve(listener, Plain, service, limits, shutdown)
+                .await
+                .unwrap();
+        });
+        Self {
+            address,
+            recorded,
+            _task: task,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it was asked so far, in order.
+    pub fn recorded(&self) -> Vec<RecordedCall> {
+        self.recorded.lock().unwrap().clone()
+    }
+}
+
+#[derive(Clone)]
+struct Callbacks {
+    recorded: Arc<Mutex<Vec<RecordedCall>>>,
+    answer: Arc<Answer>,
+}
+
+impl Callbacks {
+    fn record(&self, call: RecordedCall) {
+        self.recorded.lock().unwrap().push(call);
+    }
+}
+
+#[tonic::async_trait]
+impl AppCallbackHealthCheck for Callbacks {
+    async fn health_check(
+        &self,
+        request: Request<()>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        self.record(RecordedCall {
+            rpc: "HealthCheck",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(HealthCheckResponse::default()))
+    }
+}
+
+fn unimplemented<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("not served by this app"))
+}
+
+#[tonic::async_trait]
+impl AppCallback for Callbacks {
+    async fn on_invoke(
+        &self,
+        request: Request<InvokeRequest>,
+    ) -> Result<Response<InvokeResponse>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let call = RecordedCall {
+            rpc: "OnInvoke",
+            metadata,
+            message: Some(message),
+        };
+        let answer = (self.answer)(&call);
+        self.record(call);
+        answer
+    }
+
+    async fn list_topic_subscriptions(
+        &self,
+        _: Request<()>,
+    ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
+        unimplemented()
+    }
+
+    async fn on_topic_event(
+        &self,
+        _: Request<TopicEventRequest>,
+    ) -> Result<Response<TopicEventResponse>, Status> {
+        unimplemented()
+    }
+
+    async fn list_input_bindings(
+        &self,
+        _: Request<()>,
+    ) -> Result<Response<ListInputBindingsResponse>, Status> {
+        unimplemented()
+    }
+
+    async fn on_binding_event(
+        &self,
+        _: Request<BindingEventRequest>,
+    ) -> Result<Response<BindingEventResponse>, Status> {
+        unimplemented()
+    }
+
+    async fn on_bulk_topic_event(
+        &self,
+        _: Request<TopicEventBulkRequest>,
+    ) -> Result<Response<TopicEventBulkResponse>, Status> {
+        unimplemented()
+    }
+
+    async fn on_job_event(
+        &self,
+        _: Request<JobEventRequest>,
+    ) -> Result<Response<JobEventResponse>, Status> {
+        unimplemented()
+    }
+}

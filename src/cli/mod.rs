@@ -7,9 +7,14 @@
 )]
 
 mod argv;
+mod demo;
 mod environment;
 mod injector;
 mod injector_config;
+mod loopback;
+mod paint;
+mod processes;
+mod run;
 mod runtime;
 
 use std::process::ExitCode;
@@ -28,7 +33,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Injector(Box<injector::Args>),
+    Run(run::Args),
 }
 
 /// Runs the command that the arguments of the process ask for. Exit codes: 0 when all went well,
@@ -47,7 +54,9 @@ pub fn main() -> ExitCode {
     };
     let environment = environment::read();
     let outcome = match cli.command {
+        Command::Demo(args) => demo::run(&args, &environment),
         Command::Injector(args) => injector::run(&args, &environment),
+        Command::Run(args) => run::run(&args, &environment),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", with_causes(error.as_ref()));

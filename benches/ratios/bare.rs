@@ -1,0 +1,115 @@
+//! The servers to compare with: each does the least that its task can be done with.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
+use axum::response::IntoResponse;
+use axum::routing::{any, get, post};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// What the secret of the comparison answers.
+pub(crate) const SECRET: &str = "{\"password\":\"hunter2\"}\n";
+
+/// Serves one of them on a port of this machine, for ever.
+pub(crate) async fn serve(arguments: &[&str]) {
+    match arguments {
+        ["axum", port] => plain(port, secrets()).await,
+        ["app", port] => plain(port, Router::new().fallback(any(|| async { "hello\n" }))).await,
+        ["proxy", port, target] => plain(port, proxy(target.parse().unwrap())).await,
+        ["reviews", port, certificate, key] => {
+            let config = tls(certificate, key);
+            let routes = Router::new().route("/mutate", post(echo));
+            over_tls(port, routes, config).await;
+        }
+        other => panic!("no such server: {other:?}"),
+    }
+}
+
+async fn listen(port: &str) -> TcpListener {
+    let address: SocketAddr = (Ipv4Addr::LOCALHOST, port.parse().unwrap()).into();
+    TcpListener::bind(address).await.unwrap()
+}
+
+async fn plain(port: &str, routes: Router) {
+    axum::serve(listen(port).await, routes).await.unwrap();
+}
+
+fn secrets() -> Router {
+    let json = || async { ([(header::CONTENT_TYPE, "application/json")], SECRET) };
+    Router::new().route("/v1.0/secrets/{store}/{key}", get(json))
+}
+
+/// A reverse proxy of hyper's own client and nothing else.
+fn proxy(target: SocketAddr) -> Router {
+    let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
+    let forward = move |mut request: Request<Body>| {
+        let path = request.uri().path_and_query().unwrap().clone();
+        *request.uri_mut() = Uri::builder()
+            .scheme("http")
+            .authority(target.to_string())
+            .path_and_query(path)
+            .build()
+            .unwrap();
+        let client = client.clone();
+        async move {
+            match client.request(request).await {
+                Ok(answer) => answer.into_response(),
+                Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+            }
+        }
+    };
+    Router::new().fallback(any(forward))
+}
+
+/// Parses a review and sends it back.
+async fn echo(headers: HeaderMap, body: Bytes) -> impl IntoResponse {
+    let review: Value = serde_json::from_slice(&body).unwrap();
+    let kind = headers.get(header::CONTENT_TYPE).cloned();
+    let text = serde_json::to_string(&review).unwrap();
+    ([(header::CONTENT_TYPE, kind.unwrap())], text)
+}
+
+fn tls(certificate: &str, key: &str) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(certificate).unwrap();
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let config = ServerConfig::builder_with_provider(sidegate::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
+}
+
+async fn over_tls(port: &str, routes: Router, config: Arc<ServerConfig>) {
+    let listener = listen(port).await;
+    let acceptor = TlsAcceptor::from(config);
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (acceptor, routes) = (acceptor.clone(), routes.clone());
+        connections.spawn(async move {
+            let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+            let service = TowerToHyperService::new(routes);
+            let server = auto::Builder::new(TokioExecutor::new());
+            // A client that leaves ends its connection in an error.
+            let _ = server.serve_connection(stream, service).await;
+        });
+    }
+}

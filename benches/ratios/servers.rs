@@ -1,0 +1,184 @@
+//! The processes that are measured, and the files they need.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sidegate::testing::certificates::Authority;
+use sidegate::testing::eventually::eventually_blocking;
+
+/// The API token of the sidecars.
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// The folder with every file.
+pub(crate) struct Stage {
+    dir: tempfile::TempDir,
+    program: PathBuf,
+    /// Who signed the certificate of both webhooks.
+    pub(crate) authority: Authority,
+}
+
+/// A process that is killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// From its start until it answered that it is healthy.
+    pub(crate) started_in: Duration,
+}
+
+impl Stage {
+    /// Writes the files for `program`.
+    pub(crate) fn new(program: &Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new();
+        let issued = authority.issue(&["localhost"]);
+        let component = format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: store}}\nspec:\n  \
+             type: secretstores.local.file\n  version: v1\n  metadata:\n  \
+             - {{name: secretsFile, value: {:?}}}\n",
+            dir.path().join("secrets.json")
+        );
+        fs::create_dir(dir.path().join("resources")).unwrap();
+        for (name, text) in [
+            ("tls.crt", issued.certificate.as_str()),
+            ("tls.key", &issued.key),
+            ("secrets.json", "{\"password\": \"hunter2\"}"),
+            ("resources/store.yaml", &component),
+        ] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self {
+            dir,
+            program: program.to_owned(),
+            authority,
+        }
+    }
+
+    /// A sidecar with both tokens, with an app or without.
+    pub(crate) fn sidecar(&self, app: Option<SocketAddr>) -> Server {
+        let [http, grpc] = [free_port(), free_port()];
+        let mut command = Command::new(&self.program);
+        command
+            .args(["sidecar", "--app-id=bench", "--enable-metrics=false"])
+            .args(["--log-level=error", "--dapr-listen-addresses=127.0.0.1"])
+            .arg(format!("--dapr-http-port={}", http.port()))
+            .arg(format!("--dapr-grpc-port={}", grpc.port()))
+            .arg(format!("--resources-path={}", self.file("resources")))
+            .env("DAPR_API_TOKEN", TOKEN)
+            .env("APP_API_TOKEN", "the app's token");
+        if let Some(app) = app {
+            command.arg(format!("--app-port={}", app.port()));
+        }
+        Server::start(command, http, |at| get(at, "/v1.0/healthz"))
+    }
+
+    /// The webhook.
+    pub(crate) fn injector(&self) -> Server {
+        let [webhook, health] = [free_port(), free_port()];
+        let mut command = Command::new(&self.program);
+        command
+            .args(["injector", "--enable-metrics=false", "--log-level=error"])
+            .args([
+                "--listen-address=127.0.0.1",
+                "--healthz-listen-address=127.0.0.1",
+            ])
+            .arg(format!("--port={}", webhook.port()))
+            .arg(format!("--healthz-port={}", health.port()))
+            .arg(format!("--tls-cert-file={}", self.file("tls.crt")))
+            .arg(format!("--tls-key-file={}", self.file("tls.key")));
+        Server::start(command, webhook, move |_| get(health, "/healthz"))
+    }
+
+    /// The same task done by a bare server with TLS.
+    pub(crate) fn bare_reviews(&self) -> Server {
+        let files = [self.file("tls.crt"), self.file("tls.key")];
+        bare("reviews", &[&files[0], &files[1]])
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// One of the bare servers, which are this program itself.
+pub(crate) fn bare(name: &str, arguments: &[&str]) -> Server {
+    let address = free_port();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["serve", name, &address.port().to_string()])
+        .args(arguments);
+    Server::start(command, address, |at| TcpStream::connect(at).ok().map(drop))
+}
+
+impl Server {
+    fn start(
+        mut command: Command,
+        address: SocketAddr,
+        healthy: impl Fn(SocketAddr) -> Option<()>,
+    ) -> Self {
+        let start = Instant::now();
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        let mut server = Self {
+            child,
+            address,
+            started_in: Duration::ZERO,
+        };
+        eventually_blocking("the server is healthy", || {
+            assert!(
+                server.child.try_wait().unwrap().is_none(),
+                "it ended: {command:?}"
+            );
+            // Asked again at once for a while: the answer is a time of a few milliseconds.
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_secs(1) {
+                if healthy(address).is_some() {
+                    return Some(());
+                }
+                std::thread::yield_now();
+            }
+            None
+        });
+        server.started_in = start.elapsed();
+        server
+    }
+
+    /// Resident memory in MiB (`VmRSS` of proc(5)).
+    pub(crate) fn resident_mib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: f64 = line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        kib / 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Success of a GET.
+fn get(address: SocketAddr, path: &str) -> Option<()> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).ok()?;
+    answer.starts_with(b"HTTP/1.1 20").then_some(())
+}
+
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}

@@ -9,6 +9,8 @@
 mod argv;
 mod demo;
 mod environment;
+#[cfg(test)]
+mod flags_page;
 mod injector;
 mod injector_config;
 mod loopback;

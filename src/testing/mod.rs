@@ -10,3 +10,4 @@ pub mod fake_app;
 pub mod fake_grpc_app;
 pub mod http_client;
 pub mod mounted_secret;
+pub mod page;

@@ -1,9 +1,11 @@
 //! What is the same for every pod: given to the process, not to the pod.
 
 use k8s_openapi::api::core::v1::Toleration;
+use serde::Deserialize;
 
 /// The settings of the injector itself. The names in brackets are Dapr's environment variables.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The image of the sidecar, unless the pod names another (`SIDECAR_IMAGE`).
     pub sidecar_image: String,
@@ -42,7 +44,7 @@ pub struct Config {
 }
 
 /// The control plane of the cluster, as the sidecar is told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct ControlPlane {
     /// Its namespace (`NAMESPACE` of the injector): `DAPR_CONTROLPLANE_NAMESPACE`.
     pub namespace: String,
@@ -55,7 +57,7 @@ pub struct ControlPlane {
 }
 
 /// The authority for workload identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Authority {
     /// `host:port`: `--sentry-address`.
     pub address: String,
@@ -66,7 +68,7 @@ pub struct Authority {
 }
 
 /// When the kubelet pulls an image (Kubernetes, "Images").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 pub enum PullPolicy {
     /// Each time a container starts.
     Always,

@@ -1,12 +1,26 @@
 //! The one entry: a pod and the configuration in, a verdict out.
 
+use std::collections::BTreeMap;
+
 use json_patch::Patch;
+use k8s_openapi::api::core::v1::{Container, Pod};
+use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::annotations::{Annotations, table as key};
 use super::config::Config;
+use super::container::sidecar;
+use super::denial::Denial;
+pub use super::denial::DenyReason;
+use super::neighbours::{self, additions, native_place};
+use super::patch::{Operations, Place};
+use super::pod::{self, INJECTED_LABEL, Present, SIDECAR, present};
+use super::settings::{Position, Settings};
+use super::volumes::{Volumes, volumes};
+use crate::base::truthy::is_truthy;
 
 /// The annotation that asks for a sidecar.
-pub const ENABLED: &str = "dapr.io/enabled";
+pub const ENABLED: &str = key::ENABLED.key;
 
 /// What is asked for one pod.
 #[derive(Clone, Copy, Debug)]
@@ -78,37 +92,6 @@ impl SkipReason {
     }
 }
 
-/// Why a pod is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DenyReason {
-    /// No usable app id.
-    AppId,
-    /// An annotation that names a Secret has a value that no Secret can be called.
-    SecretName,
-    /// `dapr.io/env` or `dapr.io/env-from-secret` names a variable that the injector sets itself.
-    ReservedEnv,
-    /// The value would lower the security of the sidecar container.
-    WeakensSecurity,
-    /// The pod is for Windows nodes.
-    Windows,
-    /// The sidecar could never run, for example with two equal ports.
-    CannotRun,
-}
-
-impl DenyReason {
-    /// A stable name, for metric labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AppId => "app_id",
-            Self::SecretName => "secret_name",
-            Self::ReservedEnv => "reserved_env",
-            Self::WeakensSecurity => "weakens_security",
-            Self::Windows => "windows",
-            Self::CannotRun => "cannot_run",
-        }
-    }
-}
-
 /// A request that no verdict can be given for: the server answers 400.
 #[derive(Debug, thiserror::Error)]
 pub enum InjectError {
@@ -129,8 +112,140 @@ pub fn wants_sidecar(pod: &Value) -> bool {
 ///
 /// # Errors
 /// Only where the object is no Pod; everything that a Pod can say gives a verdict.
-pub fn inject(request: &Request<'_>, _config: &Config) -> Result<Verdict, InjectError> {
-    use serde::Deserialize as _;
-    k8s_openapi::api::core::v1::Pod::deserialize(request.pod).map_err(InjectError::NotAPod)?;
-    Ok(Verdict::Skipped(SkipReason::NotEnabled))
+pub fn inject(request: &Request<'_>, config: &Config) -> Result<Verdict, InjectError> {
+    if request.pod.is_object()
+        && let Some(reason) = skip_reason(request.pod)
+    {
+        return Ok(Verdict::Skipped(reason));
+    }
+    let pod = Pod::deserialize(request.pod).map_err(InjectError::NotAPod)?;
+    let present = present(&pod);
+    if present == Some(Present::Foreign) {
+        return Ok(Verdict::ForeignSidecar {
+            warnings: vec![format!(
+                "container {SIDECAR:?} was not written by this injector: it stays as it is, and \
+                 no annotation has an effect"
+            )],
+        });
+    }
+    let none = BTreeMap::new();
+    let values = pod.metadata.annotations.as_ref().unwrap_or(&none);
+    let mut annotations = Annotations::new(values);
+    let checked = check(&pod, &mut annotations, config);
+    let mut warnings = annotations.into_warnings();
+    let (settings, volumes) = match checked {
+        Ok(checked) => checked,
+        Err(Denial { reason, message }) => {
+            return Ok(Verdict::Denied {
+                message,
+                reason,
+                warnings,
+            });
+        }
+    };
+    warnings.extend(pod::warnings(&pod, &settings));
+    warnings.extend(neighbours::warnings(&pod, &settings));
+    if present.is_some() {
+        let patch = complete(&pod, &settings);
+        return Ok(Verdict::AlreadyInjected { warnings, patch });
+    }
+    let mounts = volumes.mounts.clone();
+    let namespace = namespace(request, &pod);
+    let sidecar = sidecar(namespace, &pod, &settings, config, mounts);
+    Ok(Verdict::Injected {
+        app_id: settings.app.id.to_string(),
+        patch: full(&pod, &settings, &volumes, &sidecar, &warnings),
+        warnings,
+    })
+}
+
+/// Why a pod is left alone, if it is. Decided on the annotations only, so that pods which are not
+/// for us are let through whatever else they are.
+fn skip_reason(pod: &Value) -> Option<SkipReason> {
+    let annotations = &pod["metadata"]["annotations"];
+    if !(annotations.is_object() || annotations.is_null()) {
+        return None;
+    }
+    let enabled = annotations[ENABLED].as_str().unwrap_or_default();
+    if !annotations["kubernetes.io/config.mirror"].is_null() {
+        Some(SkipReason::MirrorPod)
+    } else if wants_sidecar(pod) {
+        None
+    } else if is_truthy(enabled) {
+        Some(SkipReason::NotExactlyTrue)
+    } else {
+        Some(SkipReason::NotEnabled)
+    }
+}
+
+fn check(
+    pod: &Pod,
+    annotations: &mut Annotations<'_>,
+    config: &Config,
+) -> Result<(Settings, Volumes), Denial> {
+    if let Some(field) = pod::windows_field(pod) {
+        return Err(Denial {
+            reason: DenyReason::Windows,
+            message: format!(
+                "{field}: the sidecar runs on Linux nodes only; remove the annotation {:?} from \
+                 pods for Windows nodes",
+                ENABLED
+            ),
+        });
+    }
+    let settings = Settings::check(pod, annotations, config)?;
+    let volumes = volumes(pod, &settings, config)?;
+    Ok((settings, volumes))
+}
+
+/// The namespace of the pod, which it may not carry itself yet.
+fn namespace<'a>(request: &Request<'a>, pod: &'a Pod) -> &'a str {
+    let own = pod.metadata.namespace.as_deref().unwrap_or("default");
+    Some(request.namespace)
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or(own)
+}
+
+/// The patch of a pod without a sidecar.
+fn full(
+    pod: &Pod,
+    settings: &Settings,
+    volumes: &Volumes,
+    sidecar: &Container,
+    warnings: &[String],
+) -> Patch {
+    let index = native_place(pod, settings.position);
+    let place = match settings.position {
+        Position::Container => Place::Container,
+        Position::NativeLast | Position::NativeFirst => Place::InitContainer(index),
+    };
+    let has_volume = |name: &str| pod::has_volume(pod, name) || volumes.adds(name);
+    let additions = additions(pod, settings, has_volume);
+    let metrics = settings.ports.metrics.is_some();
+    let labels = [
+        (INJECTED_LABEL, "true"),
+        (key::APP_ID.key, settings.app.id.as_str()),
+        (
+            "dapr.io/metrics-enabled",
+            if metrics { "true" } else { "false" },
+        ),
+    ];
+    let version = (key::INJECTED.key, env!("CARGO_PKG_VERSION").to_owned());
+    let noted = (!warnings.is_empty()).then(|| (key::WARNINGS.key, warnings.join("\n")));
+    let annotations: Vec<_> = [version].into_iter().chain(noted).collect();
+    let mut operations = Operations::default();
+    operations.set_labels(pod, &labels);
+    operations.set_annotations(&annotations);
+    operations.add_volumes(pod, &volumes.missing);
+    operations.add_sidecar(pod, place, sidecar);
+    operations.add_to_containers(&additions, Some(place));
+    operations.finish()
+}
+
+/// The patch of a pod that has our sidecar: what containers lack that came since.
+fn complete(pod: &Pod, settings: &Settings) -> Patch {
+    let additions = additions(pod, settings, |name| pod::has_volume(pod, name));
+    let mut operations = Operations::default();
+    operations.add_to_containers(&additions, None);
+    operations.finish()
 }

@@ -11,7 +11,19 @@ pub mod requester;
 pub mod review;
 
 pub mod config;
+
 pub mod inject;
 
+pub mod annotations;
+
+mod args;
+mod container;
+mod denial;
+mod foreign;
 mod glob;
+mod neighbours;
+mod patch;
+mod pod;
+mod settings;
+mod volumes;
 mod warnings;

@@ -4,4 +4,5 @@
 
 mod api;
 mod app_channel;
+mod injection;
 mod reload;

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::blocks::health::Health;
+use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
 use crate::blocks::shutdown::Shutdown;
 
@@ -22,6 +23,8 @@ pub mod status;
 pub struct Blocks {
     /// The health checks.
     pub health: Health,
+    /// Calls methods of apps.
+    pub invoke: Arc<Invoke>,
     /// What the sidecar says of itself.
     pub metadata: Arc<Metadata>,
     /// Ends the process.

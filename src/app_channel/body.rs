@@ -11,6 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 
 use super::limit::Place;
+use crate::base::token::TOKEN_HEADER;
 use crate::process::tasks::BoxError;
 
 /// The body of a request to the app.
@@ -26,8 +27,8 @@ pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 /// two sizes.
 ///
 /// Trailers are dropped: apps that merge them into headers would take them for ours.
-pub(super) struct Limited<B> {
-    body: B,
+pub(super) struct Limited {
+    body: RequestBody,
     left: usize,
     exceeded: Exceeded,
 }
@@ -45,9 +46,9 @@ impl Exceeded {
     }
 }
 
-impl<B: Body> Limited<B> {
+impl Limited {
     /// Puts a limit on a body. `None` where it says itself that it is larger.
-    pub(super) fn new(body: B, limit: usize) -> Option<(Self, Exceeded)> {
+    pub(super) fn new(body: RequestBody, limit: usize) -> Option<(Self, Exceeded)> {
         let size = body.size_hint();
         if size.lower() > limit as u64 {
             return None;
@@ -68,11 +69,7 @@ impl<B: Body> Limited<B> {
 #[error("the request body is larger than the limit")]
 struct PastLimit;
 
-impl<B> Body for Limited<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl Body for Limited {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -83,7 +80,7 @@ where
         let this = &mut *self;
         let frame = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
             Some(Ok(frame)) => frame,
         };
         let Some(data) = frame.data_ref() else {
@@ -106,6 +103,14 @@ where
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Removes the token from trailers that an app sends back.
+fn without_token(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        trailers.remove(TOKEN_HEADER);
+    }
+    frame
 }
 
 /// The body of an answer of the app. It holds the place of its call in the limit of calls at once
@@ -136,7 +141,7 @@ impl Body for AppBody {
         if frame.is_none() || self.body.is_end_stream() {
             self.place = None;
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(without_token)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -185,7 +185,7 @@ impl AppChannel {
         }
     }
 
-    fn limited(&self, body: RequestBody) -> Result<(Limited<RequestBody>, body::Exceeded), Error> {
+    fn limited(&self, body: RequestBody) -> Result<(Limited, body::Exceeded), Error> {
         Limited::new(body, self.config().max_body_bytes).ok_or_else(|| self.too_large())
     }
 

@@ -124,6 +124,8 @@ impl Transport {
             answer.as_ref().ok().map(Response::status),
         );
         match answer {
+            // 101: an upgrade that nobody asked for. What follows is no HTTP.
+            Ok(response) if response.status().is_informational() => Err(Error::Exchange),
             Ok(response) => Ok(response.map(|body| AppBody::new(body, place))),
             Err(error) => {
                 debug!(error = %with_causes(&error), road = road.name(), "Call to the app failed");

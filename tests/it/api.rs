@@ -12,6 +12,7 @@ use sidegate::api::routes::Surface;
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::token::Token;
 use sidegate::blocks::health::Health;
+use sidegate::blocks::invoke::Invoke;
 use sidegate::blocks::metadata::{Components, Facts, Metadata};
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
@@ -42,6 +43,7 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
     };
     let blocks = Blocks {
         health: Health::new("app", Readiness::new(), Readiness::new()),
+        invoke: Arc::new(Invoke::new(None, "app", "")),
         metadata: Arc::new(Metadata::new(facts, Components::default)),
         shutdown: Shutdown::default(),
     };

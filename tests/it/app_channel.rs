@@ -85,15 +85,15 @@ async fn feed(sender: &mut Sender, data: &'static [u8]) {
 }
 
 /// An app made of one function, for what [`FakeApp`] cannot: streams, and TLS.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     _task: JoinSet<()>,
 }
 
-type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 impl Server {
-    async fn start<F, A>(answer: F) -> Self
+    pub(crate) async fn start<F, A>(answer: F) -> Self
     where
         F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,

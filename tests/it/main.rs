@@ -5,4 +5,5 @@
 mod api;
 mod app_channel;
 mod injection;
+mod invoke;
 mod reload;

@@ -22,6 +22,7 @@ use crate::process::listener::Remote;
 use super::Blocks;
 use super::access::{Access, Protocol};
 
+mod invoke;
 mod metadata;
 mod shutdown;
 mod status;
@@ -30,6 +31,8 @@ mod unary;
 /// A method that this build serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MethodId {
+    /// Calls a method of an app.
+    InvokeService,
     /// What the sidecar says of itself.
     GetMetadata,
     /// Adds to what it says.
@@ -50,7 +53,12 @@ pub struct Method {
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 3] = [
+pub const METHODS: [Method; 4] = [
+    Method {
+        id: MethodId::InvokeService,
+        path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
+        api_name: "invoke",
+    },
     Method {
         id: MethodId::GetMetadata,
         path: "/dapr.proto.runtime.v1.Dapr/GetMetadata",
@@ -122,6 +130,10 @@ impl GrpcApi {
         let blocks = self.blocks.clone();
         let limit = self.max_message;
         match method {
+            MethodId::InvokeService => {
+                let answer = move |request| invoke::service(blocks.invoke, request);
+                unary::serve(request, limit, answer).await
+            }
             MethodId::GetMetadata => {
                 let answer = async move |request| Ok(metadata::get(&blocks.metadata, &request));
                 unary::serve(request, limit, answer).await

@@ -35,13 +35,13 @@ pub(super) fn unauthenticated(refusal: Refusal) -> Status {
         Refusal::Missing => "missing api token in request metadata",
         Refusal::Mismatch => "authentication error: api token mismatch",
     };
-    with_info(GrpcCode::Unauthenticated, "Unauthorized", 401, why)
+    with_info(Code::Unauthenticated, "Unauthorized", 401, why)
 }
 
 /// A method that the Configuration does not allow.
 pub(super) fn not_allowed() -> Status {
     let why = "requested endpoint is not available";
-    with_info(GrpcCode::Unimplemented, "Not Implemented", 501, why)
+    with_info(Code::Unimplemented, "Not Implemented", 501, why)
 }
 
 /// A method that this build does not serve. Dapr would proxy it to the app that the metadata
@@ -63,7 +63,7 @@ pub(super) fn failure(error: &Error) -> Status {
 }
 
 /// A status with the detail that Dapr makes of an HTTP status: the message is also the reason.
-fn with_info(grpc: GrpcCode, message: &str, http: u16, why: &str) -> Status {
+pub(super) fn with_info(code: Code, message: &str, http: u16, why: &str) -> Status {
     let info = ErrorInfo {
         reason: message.to_owned(),
         domain: "dapr.io".to_owned(),
@@ -74,14 +74,14 @@ fn with_info(grpc: GrpcCode, message: &str, http: u16, why: &str) -> Status {
         .into(),
     };
     let details = rpc::Status {
-        code: grpc as i32,
+        code: code as i32,
         message: message.to_owned(),
         details: vec![Any {
             type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
             value: info.encode_to_vec(),
         }],
     };
-    Status::with_details(code(grpc), message, details.encode_to_vec().into())
+    Status::with_details(code, message, details.encode_to_vec().into())
 }
 
 fn code(code: GrpcCode) -> Code {

@@ -17,6 +17,7 @@ use crate::auth::refusal::Refusals;
 use crate::auth::tokens::ApiTokens;
 use crate::base::token::TOKEN_HEADER;
 use crate::blocks::error::{Error, Reason};
+use crate::blocks::invoke::missing_target;
 use crate::process::listener::Remote;
 
 use super::Blocks;
@@ -29,6 +30,7 @@ use metrics::HttpMetrics;
 mod answer;
 pub mod cors;
 mod health;
+mod invoke;
 mod metadata;
 mod metrics;
 pub(crate) mod query;
@@ -152,10 +154,10 @@ impl HttpApi {
             },
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
-            _ => Err(Error::new(
-                Reason::InvokeTargetMissing,
-                "failed getting app id either from the URL path or the header dapr-app-id",
-            )),
+            RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {
+                invoke::handle(&blocks.invoke, Request::from_parts(head, body)).await
+            }
+            _ => Err(missing_target()),
         };
         result.unwrap_or_else(|error| answer::failure(&error))
     }

@@ -3,6 +3,8 @@
 
 pub mod headers;
 
+pub use crate::app_channel::{GrpcAnswer, GrpcFailure};
+
 use bytes::Bytes;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
 use dapr::dapr::proto::common::v1::{HttpExtension, InvokeRequest};
@@ -12,7 +14,7 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use prost_types::Any;
 
 use super::error::{Error, Reason};
-use crate::app_channel::{self, AppBody, AppChannel, GrpcAnswer, RequestBody};
+use crate::app_channel::{self, AppBody, AppChannel, RequestBody};
 use crate::base::method_path::{MethodPath, MethodPathError};
 use headers::Identity;
 

@@ -7,10 +7,14 @@ pub mod base;
 pub mod process;
 pub mod tls;
 
+pub mod resources;
+
 pub mod app_channel;
 pub mod auth;
 pub mod components;
 pub mod injector;
+
+pub mod registry;
 
 pub mod blocks;
 

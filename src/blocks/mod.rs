@@ -4,4 +4,5 @@ pub mod error;
 pub mod health;
 pub mod invoke;
 pub mod metadata;
+pub mod secrets;
 pub mod shutdown;

@@ -1,3 +1,77 @@
 //! Back ends behind traits: one file a back end.
+//!
+//! ```text
+//! ResolvedComponent → catalog → metadata reader → Backend
+//! ```
 
+use crate::base::secret::Secret;
+
+pub mod catalog;
+pub mod metadata;
 pub mod secret_store;
+
+/// A component whose references are filled in: usable as it is.
+#[derive(Clone, Debug)]
+pub struct ResolvedComponent {
+    /// Its name.
+    pub name: String,
+    /// For example `secretstores.local.file`.
+    pub component_type: String,
+    /// For example `v1`, or empty.
+    pub version: String,
+    /// Its settings.
+    pub properties: Vec<ResolvedProperty>,
+}
+
+/// One setting of a component.
+#[derive(Clone, Debug)]
+pub struct ResolvedProperty {
+    /// Its name as written.
+    pub name: String,
+    /// Its value. It is a secret also where the manifest holds it, since users write passwords
+    /// there.
+    pub value: Secret,
+}
+
+/// A back end that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A category that no Dapr has.
+    #[error(
+        "incorrect type {component_type}; accepted are types that begin with one of {}",
+        catalog::CATEGORIES.join(", ")
+    )]
+    UnknownCategory {
+        /// The type.
+        component_type: String,
+    },
+    /// A type that the category does not have.
+    #[error(
+        "couldn't find secret store {component_type}/{version}; accepted are {}",
+        catalog::secret_store_types()
+    )]
+    UnknownSecretStore {
+        /// The type.
+        component_type: String,
+        /// The version.
+        version: String,
+    },
+    /// A setting that cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] metadata::Error),
+    /// The back end could not start.
+    #[error("{0}")]
+    Init(String),
+}
+
+impl Error {
+    /// Dapr's code of this failure, which its messages carry in brackets.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownCategory { .. } | Self::UnknownSecretStore { .. } => {
+                "CREATE_COMPONENT_FAILURE"
+            }
+            Self::Metadata(_) | Self::Init(_) => "INIT_COMPONENT_FAILURE",
+        }
+    }
+}

@@ -2,14 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::base::secret::Secret;
 
+pub mod local_env;
+pub mod local_file;
+
 /// A secret: its keys with their values. A store with name/value semantics answers one key, the
 /// name of the secret.
 pub type SecretMap = BTreeMap<String, Secret>;
+
+/// Secrets by name. A secret is shared, so that a store which holds it already hands it out
+/// without a copy.
+pub type Secrets = BTreeMap<String, Arc<SecretMap>>;
 
 /// The parameters of one request, such as `version_id` (`metadata.version_id` in the query).
 pub type RequestMetadata = BTreeMap<String, String>;
@@ -27,13 +35,10 @@ pub trait SecretStore: Send + Sync {
         &self,
         name: &str,
         metadata: &RequestMetadata,
-    ) -> Result<Option<SecretMap>, StoreError>;
+    ) -> Result<Option<Arc<SecretMap>>, StoreError>;
 
     /// Every secret that the store may read.
-    async fn bulk(
-        &self,
-        metadata: &RequestMetadata,
-    ) -> Result<BTreeMap<String, SecretMap>, StoreError>;
+    async fn bulk(&self, metadata: &RequestMetadata) -> Result<Secrets, StoreError>;
 
     /// The name under which scopes judge a requested name: the same for all spellings that reach
     /// the same secret.
@@ -44,5 +49,49 @@ pub trait SecretStore: Send + Sync {
     /// Whether a secret may have several keys (feature `MULTIPLE_KEY_VALUES_PER_SECRET`).
     fn has_multiple_keys(&self) -> bool {
         false
+    }
+}
+
+/// The one-key secret of a store with name/value semantics.
+fn single(name: &str, value: Secret) -> Arc<SecretMap> {
+    Arc::new(SecretMap::from([(name.to_owned(), value)]))
+}
+
+#[cfg(test)]
+pub(crate) mod contract {
+    //! What every secret store has to do.
+
+    use super::*;
+
+    /// Checks a store that holds exactly `expected`.
+    pub(crate) async fn holds(store: &dyn SecretStore, expected: &[(&str, &[(&str, &str)])]) {
+        let none = RequestMetadata::new();
+        let bulk = store.bulk(&none).await.expect("bulk answers");
+        let names: Vec<_> = bulk.keys().map(String::as_str).collect();
+        let mut expected_names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
+        expected_names.sort_unstable();
+        assert_eq!(names, expected_names, "bulk holds every secret and no other");
+        for (name, keys) in expected {
+            let single = store.get(name, &none).await.expect("get answers");
+            let single = single.unwrap_or_else(|| panic!("{name} is there"));
+            assert_eq!(exposed(&single), *keys, "{name}");
+            assert_eq!(exposed(&bulk[*name]), *keys, "{name} in bulk");
+            if !store.has_multiple_keys() {
+                assert_eq!(single.keys().collect::<Vec<_>>(), [name], "one key: the name");
+            }
+            let canonical = store.canonical_name(name);
+            assert_eq!(store.canonical_name(&canonical), canonical, "canonical is final");
+        }
+        for missing in ["", " ", "no such secret", "../x", "\u{0}"] {
+            let answer = store.get(missing, &none).await.expect("get answers");
+            assert!(answer.is_none(), "{missing:?} is not there");
+        }
+    }
+
+    fn exposed(secret: &SecretMap) -> Vec<(&str, &str)> {
+        secret
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.expose()))
+            .collect()
     }
 }

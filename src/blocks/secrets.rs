@@ -1,0 +1,109 @@
+//! What the secrets API means: who may read which secret of which store.
+
+use std::sync::Arc;
+
+use tracing::error;
+
+use super::error::{Error, Reason};
+use crate::components::secret_store::{RequestMetadata, SecretMap, Secrets as BulkSecrets};
+use crate::registry::Registry;
+use crate::registry::snapshot::{LoadedSecretStore, Snapshot};
+
+/// The secrets of the stores that run.
+#[derive(Clone)]
+pub struct Secrets {
+    registry: Arc<Registry>,
+}
+
+impl Secrets {
+    /// The secrets of a registry.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+
+    /// Whether a secret store runs.
+    pub fn has_stores(&self) -> bool {
+        self.registry.peek().has_secret_stores()
+    }
+
+    /// One secret. The reasons, in the order in which they are checked: `SecretStoresNotConfigured`,
+    /// `SecretStoreNotFound`, `SecretDenied`, `SecretFetch`, `SecretNotFound`.
+    pub async fn get(
+        &self,
+        store: &str,
+        key: &str,
+        metadata: &RequestMetadata,
+    ) -> Result<Arc<SecretMap>, Error> {
+        let loaded = self.store(store)?;
+        if !loaded.permits(key) {
+            return Err(Error::new(
+                Reason::SecretDenied,
+                format!("access denied by policy to get {key:?} from {store:?}"),
+            ));
+        }
+        let failed = || format!("failed getting secret with key {key} from secret store {store}");
+        match loaded.get(key, metadata).await {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => Err(Error::new(
+                Reason::SecretNotFound,
+                format!("{}: secret {key} not found", failed()),
+            )),
+            Err(cause) => {
+                error!(store, error = %cause, "A secret store could not answer");
+                Err(Error::new(Reason::SecretFetch, failed()))
+            }
+        }
+    }
+
+    /// Every secret of a store that the scopes let the app read. The reasons are those of
+    /// [`Secrets::get`] but `SecretNotFound`; `SecretDenied` where the scopes leave nothing.
+    pub async fn bulk(
+        &self,
+        store: &str,
+        metadata: &RequestMetadata,
+    ) -> Result<BulkSecrets, Error> {
+        let loaded = self.store(store)?;
+        let denied = || {
+            let message = format!("access denied by policy to get any secret from {store:?}");
+            Error::new(Reason::SecretDenied, message)
+        };
+        if loaded.denies_all() {
+            return Err(denied());
+        }
+        let mut secrets = loaded.bulk(metadata).await.map_err(|cause| {
+            error!(store, error = %cause, "A secret store could not answer");
+            let message = format!("failed getting secrets from secret store {store}");
+            Error::new(Reason::SecretFetch, message)
+        })?;
+        let had_some = !secrets.is_empty();
+        secrets.retain(|name, _| loaded.permits(name));
+        if had_some && secrets.is_empty() {
+            return Err(denied());
+        }
+        Ok(secrets)
+    }
+
+    fn store(&self, name: &str) -> Result<Arc<LoadedSecretStore>, Error> {
+        let snapshot = self.registry.peek();
+        match snapshot.secret_store(name) {
+            Some(store) => Ok(Arc::clone(store)),
+            None => Err(missing(&snapshot, name)),
+        }
+    }
+}
+
+/// A store that is defined and could not start is misconfigured, which is not "no store at all".
+fn missing(snapshot: &Snapshot, name: &str) -> Error {
+    let mut failed = snapshot.failed_secret_stores().peekable();
+    if !snapshot.has_secret_stores() && failed.peek().is_none() {
+        return Error::new(
+            Reason::SecretStoresNotConfigured,
+            "secret store is not configured",
+        );
+    }
+    let mut message = format!("failed finding secret store with key {name}");
+    if failed.any(|store| store.name == name) {
+        message.push_str(": it is defined, but could not be loaded");
+    }
+    Error::new(Reason::SecretStoreNotFound, message)
+}

@@ -1,0 +1,129 @@
+//! Which types of components there are, and how each is made.
+
+use std::sync::Arc;
+
+use super::metadata::Reader;
+use super::secret_store::SecretStore;
+use super::secret_store::local_env::LocalEnv;
+use super::secret_store::local_file::LocalFile;
+use super::{Error, ResolvedComponent};
+use crate::base::environment::Environment;
+
+/// The category of secret stores.
+const SECRET_STORES: &str = "secretstores.";
+
+/// The categories that daprd 1.18 knows, each with its dot.
+pub const CATEGORIES: [&str; 12] = [
+    "bindings.",
+    "configuration.",
+    "conversation.",
+    "crypto.",
+    "lock.",
+    "middleware.",
+    "nameresolution.",
+    "pubsub.",
+    SECRET_STORES,
+    "state.",
+    "workflowbackend.",
+    "workflow.",
+];
+
+/// What this build can make of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// A secret store.
+    SecretStore,
+    /// A category of Dapr's that this build does not serve.
+    Unserved,
+    /// No category at all.
+    Unknown,
+}
+
+/// A running back end.
+#[derive(Clone)]
+pub enum Backend {
+    /// A secret store.
+    SecretStore(Arc<dyn SecretStore>),
+}
+
+impl Backend {
+    /// What it can do, in the words of `/v1.0/metadata`.
+    pub fn capabilities(&self) -> Vec<&'static str> {
+        match self {
+            Self::SecretStore(store) if store.has_multiple_keys() => {
+                vec!["MULTIPLE_KEY_VALUES_PER_SECRET"]
+            }
+            Self::SecretStore(_) => Vec::new(),
+        }
+    }
+}
+
+/// The category of a type. Its case counts, unlike that of the rest of the type (Dapr 1.18).
+pub fn category(component_type: &str) -> Category {
+    match CATEGORIES
+        .iter()
+        .find(|category| component_type.starts_with(*category))
+    {
+        Some(&SECRET_STORES) => Category::SecretStore,
+        Some(_) => Category::Unserved,
+        None => Category::Unknown,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum SecretStoreType {
+    LocalEnv,
+    LocalFile,
+}
+
+const SECRET_STORE_TYPES: [(&str, SecretStoreType); 2] = [
+    ("secretstores.local.env", SecretStoreType::LocalEnv),
+    ("secretstores.local.file", SecretStoreType::LocalFile),
+];
+
+/// The types of secret stores, for error texts.
+pub(super) fn secret_store_types() -> String {
+    let names: Vec<_> = SECRET_STORE_TYPES
+        .iter()
+        .map(|(name, _)| format!("{name}/v1"))
+        .collect();
+    names.join(", ")
+}
+
+/// Makes the back end of a component and starts it. Setting a limit on the time is the caller's.
+pub async fn build(
+    component: &ResolvedComponent,
+    environment: &Environment,
+) -> Result<Backend, Error> {
+    let store_type = match category(&component.component_type) {
+        Category::SecretStore => secret_store_type(component)?,
+        Category::Unserved | Category::Unknown => {
+            return Err(Error::UnknownCategory {
+                component_type: component.component_type.clone(),
+            });
+        }
+    };
+    let mut reader = Reader::new(component)?;
+    let store: Arc<dyn SecretStore> = match store_type {
+        SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, environment)?),
+        SecretStoreType::LocalFile => {
+            Arc::new(LocalFile::start(&component.name, &mut reader).await?)
+        }
+    };
+    reader.warn_unknown();
+    Ok(Backend::SecretStore(store))
+}
+
+/// `v1`, the older `v0` and no version at all mean the same.
+fn secret_store_type(component: &ResolvedComponent) -> Result<SecretStoreType, Error> {
+    let wanted = component.component_type.to_lowercase();
+    let is_first = matches!(component.version.to_lowercase().as_str(), "" | "v0" | "v1");
+    SECRET_STORE_TYPES
+        .iter()
+        .find(|(name, _)| is_first && *name == wanted)
+        .map(|(_, store_type)| *store_type)
+        .ok_or_else(|| Error::UnknownSecretStore {
+            component_type: component.component_type.clone(),
+            version: component.version.clone(),
+        })
+}

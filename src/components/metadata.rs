@@ -1,0 +1,148 @@
+//! Reads the settings of a component (Dapr's "metadata").
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::ResolvedComponent;
+use crate::base::duration::parse_go_duration;
+use crate::base::names::nearest;
+use crate::base::quantity::parse_bytes;
+use crate::base::truthy::is_truthy;
+
+/// A setting that cannot be used. The text never holds the value, which may be a secret.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Two settings whose names differ in case only.
+    #[error("key {name} is duplicate in the metadata")]
+    Duplicate {
+        /// The name as written the second time.
+        name: String,
+    },
+    /// A setting given under two of its names.
+    #[error("{first:?} and {second:?} are names of one setting; give one of them")]
+    TwoNames {
+        /// One name.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// A setting without which the component cannot work.
+    #[error("{0}")]
+    Missing(&'static str),
+    /// A setting that is not what it should be.
+    #[error("the value of {name:?} is not {accepted}")]
+    Invalid {
+        /// The name of the setting.
+        name: &'static str,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+}
+
+/// Reads settings by name. Names are compared without case, as in Dapr 1.18.
+pub struct Reader<'a> {
+    component: &'a ResolvedComponent,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of the settings of a component, of which no two may have one name.
+    pub fn new(component: &'a ResolvedComponent) -> Result<Self, Error> {
+        let mut seen = std::collections::BTreeSet::new();
+        for property in &component.properties {
+            if !seen.insert(property.name.to_lowercase()) {
+                return Err(Error::Duplicate {
+                    name: property.name.clone(),
+                });
+            }
+        }
+        Ok(Self {
+            component,
+            known: Vec::new(),
+        })
+    }
+
+    /// The text of a setting with its name and the other names that it may have.
+    pub fn text(&mut self, names: &[&'static str]) -> Result<Option<&'a str>, Error> {
+        self.known.extend(names);
+        let mut found: Option<(&'static str, &'a str)> = None;
+        for property in &self.component.properties {
+            let lower = property.name.to_lowercase();
+            let Some(name) = names.iter().find(|name| name.to_lowercase() == lower) else {
+                continue;
+            };
+            if let Some((first, _)) = found {
+                return Err(Error::TwoNames {
+                    first,
+                    second: name,
+                });
+            }
+            // Exposed to the back end that it is meant for.
+            found = Some((name, property.value.expose()));
+        }
+        Ok(found.map(|(_, text)| text))
+    }
+
+    /// A setting that has to be there and not empty; `missing` is the text of the error.
+    pub fn required(
+        &mut self,
+        names: &[&'static str],
+        missing: &'static str,
+    ) -> Result<&'a str, Error> {
+        match self.text(names)? {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err(Error::Missing(missing)),
+        }
+    }
+
+    /// Whether a setting is true in Dapr's sense; false where it is absent.
+    pub fn truthy(&mut self, names: &[&'static str]) -> Result<bool, Error> {
+        Ok(self.text(names)?.is_some_and(is_truthy))
+    }
+
+    /// A duration: Go's form, or whole seconds.
+    pub fn duration(&mut self, names: &[&'static str]) -> Result<Option<Duration>, Error> {
+        self.parsed(names, "a duration, such as \"1m30s\" or whole seconds", |text| {
+            let seconds = text.parse().ok().map(Duration::from_secs);
+            seconds.or_else(|| parse_go_duration(text).ok())
+        })
+    }
+
+    /// A number of bytes as a Kubernetes quantity.
+    pub fn bytes(&mut self, names: &[&'static str]) -> Result<Option<u64>, Error> {
+        self.parsed(names, "a number of bytes, such as \"4Mi\"", |text| parse_bytes(text).ok())
+    }
+
+    /// Warns about settings that nobody asked for. Call it last.
+    pub fn warn_unknown(self) {
+        for property in &self.component.properties {
+            let lower = property.name.to_lowercase();
+            if self.known.iter().any(|name| name.to_lowercase() == lower) {
+                continue;
+            }
+            let near = nearest(&property.name, self.known.iter().copied()).unwrap_or_default();
+            warn!(
+                component = self.component.name,
+                property = property.name,
+                did_you_mean = near,
+                "Ignored an unknown property of a component"
+            );
+        }
+    }
+
+    fn parsed<T>(
+        &mut self,
+        names: &[&'static str],
+        accepted: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        match self.text(names)? {
+            None | Some("") => Ok(None),
+            Some(text) => parse(text).map(Some).ok_or(Error::Invalid {
+                name: names[0],
+                accepted,
+            }),
+        }
+    }
+}

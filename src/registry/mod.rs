@@ -1,0 +1,101 @@
+//! From resources to running components, and the snapshot that everybody reads.
+//!
+//! ```text
+//! resources → plan (which, in what order) → resolve (references → values) → catalog builds
+//!           → snapshot swapped in
+//! ```
+//! [`reconcile`] is the only writer; `plan`, `scope` and the texts of `resolve` are pure.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::base::environment::Environment;
+use crate::process::tasks::Tasks;
+
+pub mod plan;
+pub mod reconcile;
+pub mod resolve;
+pub mod scope;
+pub mod snapshot;
+
+use snapshot::Snapshot;
+
+/// How often everything is read and resolved again, changed or not (Dapr 1.18).
+pub const DEFAULT_RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the registry is given.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// The id of the app, for scopes and `{appID}`.
+    pub app_id: String,
+    /// The namespace (`NAMESPACE`), where there is one.
+    pub namespace: Option<String>,
+    /// The folders with resources, in order.
+    pub resource_paths: Vec<PathBuf>,
+    /// The configuration files, in order.
+    pub config_files: Vec<PathBuf>,
+    /// The environment, for `envRef`, `secretstores.local.env` and configurations.
+    pub environment: Environment,
+    /// Whether the sidecar runs in Kubernetes: then a reference that names no store means the
+    /// store `kubernetes`.
+    pub is_kubernetes: bool,
+    /// How often everything is read and resolved again.
+    pub reconcile_interval: Duration,
+}
+
+/// Why the sidecar cannot start with its resources. All problems are told at once.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Documents that cannot be read.
+    #[error("{}", lines(.0))]
+    Resources(Vec<crate::resources::Error>),
+    /// Components that cannot stand together.
+    #[error("failed to load components: {0}")]
+    Plan(#[from] plan::Error),
+    /// Components that cannot start, and may not be left out.
+    #[error("{}", .0.join("\n"))]
+    Components(Vec<String>),
+    /// A folder that cannot be watched.
+    #[error("failed to create watcher")]
+    Watch(#[from] crate::process::watch_dir::WatchError),
+}
+
+impl From<crate::resources::Error> for Error {
+    fn from(error: crate::resources::Error) -> Self {
+        Self::Resources(vec![error])
+    }
+}
+
+fn lines(errors: &[crate::resources::Error]) -> String {
+    let lines: Vec<_> = errors
+        .iter()
+        .map(|error| crate::process::tasks::with_causes(error))
+        .collect();
+    lines.join("\n")
+}
+
+/// The components of a sidecar.
+pub struct Registry {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Registry {
+    /// Reads the configuration and the resources, starts the components, and follows changes of
+    /// the folders until shutdown.
+    pub async fn start(config: RegistryConfig, tasks: &mut Tasks) -> Result<Arc<Self>, Error> {
+        reconcile::start(config, tasks).await
+    }
+
+    /// What runs now. Look once per request.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The same for a short look, without counting a reference.
+    pub(crate) fn peek(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+}

@@ -1,0 +1,174 @@
+//! Which components start, and in what order. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::components::catalog::{Category, category};
+use crate::resources::component::{Component, Source};
+
+/// What decides whether a component is for this sidecar.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    /// The id of the app.
+    pub app_id: &'a str,
+    /// The namespace, where the environment has one.
+    pub namespace: Option<&'a str>,
+    /// The types (`type` or `type/version`) that the configuration denies.
+    pub denied: &'a [String],
+    /// The store that a reference means which names none.
+    pub default_store: Option<&'a str>,
+}
+
+/// Components that cannot stand together.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// Two components of one name.
+    #[error(
+        "duplicate definition of Component name {name} ({second}) with existing {name} ({first})"
+    )]
+    Duplicate {
+        /// The name.
+        name: String,
+        /// Type and version of the first, and where it stands.
+        first: String,
+        /// The same of the second.
+        second: String,
+    },
+    /// Secret stores that need each other.
+    #[error("secret stores need each other's secrets: {}", .0.join(" -> "))]
+    Cycle(Vec<String>),
+}
+
+/// Components in the order in which they start.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Secret stores, each after those that it needs; then all others; else in manifest order.
+    pub components: Vec<Component>,
+    /// Components that the configuration denies.
+    pub denied: Vec<Component>,
+    /// Components of a category that this build does not serve.
+    pub unserved: Vec<Component>,
+}
+
+/// Chooses and orders components.
+pub fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Plan, Error> {
+    let here: Vec<_> = components
+        .into_iter()
+        .filter(|component| in_namespace(component, filter.namespace))
+        .collect();
+    refuse_duplicates(&here)?;
+    let mut plan = Plan::default();
+    for component in here {
+        if !component.scopes.is_empty() && !component.scopes.iter().any(|id| id == filter.app_id) {
+            continue;
+        }
+        if is_denied(&component, filter.denied) {
+            plan.denied.push(component);
+        } else if category(&component.component_type) == Category::Unserved {
+            plan.unserved.push(component);
+        } else {
+            plan.components.push(component);
+        }
+    }
+    plan.components = ordered(plan.components, filter.default_store)?;
+    Ok(plan)
+}
+
+fn in_namespace(component: &Component, namespace: Option<&str>) -> bool {
+    match (component.namespace.as_deref(), namespace) {
+        (Some(own), Some(current)) => own.is_empty() || own == current,
+        _ => true,
+    }
+}
+
+fn refuse_duplicates(components: &[Component]) -> Result<(), Error> {
+    let mut seen: BTreeMap<&str, &Component> = BTreeMap::new();
+    for component in components {
+        if let Some(first) = seen.insert(&component.name, component) {
+            let describe = |component: &Component| {
+                format!(
+                    "{}/{}, in {}",
+                    component.component_type, component.version, component.origin
+                )
+            };
+            return Err(Error::Duplicate {
+                name: component.name.clone(),
+                first: describe(first),
+                second: describe(component),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn is_denied(component: &Component, denied: &[String]) -> bool {
+    let component_type = component.component_type.as_str();
+    denied.iter().any(|entry| match entry.split_once('/') {
+        None => entry.eq_ignore_ascii_case(component_type),
+        Some((denied_type, version)) => {
+            denied_type.eq_ignore_ascii_case(component_type)
+                && is_same_version(version, &component.version)
+        }
+    })
+}
+
+/// `v1`, the older `v0` and no version name the same implementation.
+fn is_same_version(one: &str, other: &str) -> bool {
+    let first = |version: &str| matches!(version.to_ascii_lowercase().as_str(), "" | "v0" | "v1");
+    one.eq_ignore_ascii_case(other) || (first(one) && first(other))
+}
+
+/// The store that a component's secret references need.
+pub fn needed_store<'a>(component: &'a Component, default: Option<&'a str>) -> Option<&'a str> {
+    let has_reference = component
+        .properties
+        .iter()
+        .any(|property| matches!(property.source, Source::Secret { .. }));
+    let named = component.secret_store.as_deref();
+    let store = named.filter(|name| !name.is_empty()).or(default);
+    store.filter(|_| has_reference)
+}
+
+fn ordered(components: Vec<Component>, default: Option<&str>) -> Result<Vec<Component>, Error> {
+    let (stores, others): (Vec<_>, Vec<_>) = components
+        .into_iter()
+        .partition(|component| category(&component.component_type) == Category::SecretStore);
+    let names: BTreeMap<&str, usize> = stores
+        .iter()
+        .enumerate()
+        .map(|(at, store)| (store.name.as_str(), at))
+        .collect();
+    let needs: Vec<Option<usize>> = stores
+        .iter()
+        .map(|store| names.get(needed_store(store, default)?).copied())
+        .collect();
+    let order = order_by_need(&needs)
+        .map_err(|cycle| Error::Cycle(cycle.iter().map(|at| stores[*at].name.clone()).collect()))?;
+    let mut stores: Vec<Option<Component>> = stores.into_iter().map(Some).collect();
+    let mut ordered: Vec<_> = order.into_iter().filter_map(|at| stores[at].take()).collect();
+    ordered.extend(others);
+    Ok(ordered)
+}
+
+/// An order in which each comes after the one that it needs (each needs one at most), else
+/// unchanged. The error is a cycle, its first member repeated at the end.
+fn order_by_need(needs: &[Option<usize>]) -> Result<Vec<usize>, Vec<usize>> {
+    let mut is_placed = vec![false; needs.len()];
+    let mut order = Vec::with_capacity(needs.len());
+    for start in 0..needs.len() {
+        let mut chain = Vec::new();
+        let mut next = Some(start);
+        while let Some(at) = next.filter(|at| !is_placed[*at]) {
+            if let Some(first) = chain.iter().position(|seen| *seen == at) {
+                chain.push(at);
+                return Err(chain.split_off(first));
+            }
+            chain.push(at);
+            next = needs[at];
+        }
+        for at in chain.into_iter().rev() {
+            is_placed[at] = true;
+            order.push(at);
+        }
+    }
+    Ok(order)
+}

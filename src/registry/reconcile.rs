@@ -1,0 +1,408 @@
+//! The one writer of the registry: brings the components that run in line with the resources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::future::select_all;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::plan::{Filter, Plan, plan};
+use super::resolve::{self, References, Resolver};
+use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snapshot};
+use super::{Error, Registry, RegistryConfig};
+use crate::components::catalog::{self, Backend};
+use crate::process::tasks::{BoxError, Tasks, with_causes};
+use crate::process::watch_dir::DirWatch;
+use crate::resources::component::Component;
+use crate::resources::configuration::Configuration;
+use crate::resources::decode::Resources;
+use crate::resources::source::files;
+
+/// The store of the cluster's own Secrets, which a reference without a store means there.
+const KUBERNETES_STORE: &str = "kubernetes";
+/// The feature that can be switched off in a configuration (Dapr 1.18 has it on).
+const HOT_RELOAD: &str = "HotReload";
+
+/// Starts every component, and the task that follows changes.
+pub(super) async fn start(
+    config: RegistryConfig,
+    tasks: &mut Tasks,
+) -> Result<Arc<Registry>, Error> {
+    let configuration = files::configuration(&config.config_files, &config.environment).await?;
+    let follows = configuration.features.get(HOT_RELOAD) != Some(&false);
+    // Watched before they are read, so that no change falls between the two.
+    let mut watches = Vec::new();
+    for folder in config.resource_paths.iter().filter(|_| follows) {
+        watches.push(DirWatch::of_dir(folder)?);
+    }
+    let resources = files::resources(&config.resource_paths).await?;
+    if !resources.problems.is_empty() {
+        return Err(Error::Resources(resources.problems));
+    }
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let mut reconciler = Reconciler {
+        config,
+        configuration: Arc::new(configuration),
+        snapshot: Arc::clone(&snapshot),
+        running: BTreeMap::new(),
+        written: Vec::new(),
+        reported: BTreeMap::new(),
+        reported_files: BTreeMap::new(),
+        loaded_types: BTreeSet::new(),
+    };
+    warn_without_effect(&resources);
+    let plan = reconciler.plan(&resources.components)?;
+    warn_left_out(&plan);
+    reconciler.written = resources.components;
+    let fatal = reconciler.apply(plan.components).await;
+    if !fatal.is_empty() {
+        return Err(Error::Components(fatal));
+    }
+    reconciler.warn_scopes_without_store();
+    if !watches.is_empty() {
+        let shutdown = tasks.shutdown();
+        tasks.spawn("components", reconciler.follow(watches, shutdown));
+    }
+    Ok(Arc::new(Registry { snapshot }))
+}
+
+struct Reconciler {
+    config: RegistryConfig,
+    configuration: Arc<Configuration>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    running: BTreeMap<String, Running>,
+    /// The components that are written down, in the last version that could be read.
+    written: Vec<Component>,
+    /// Failures that were logged, by the name of the component.
+    reported: BTreeMap<String, String>,
+    /// Problems that were logged, by the path of the file or folder.
+    reported_files: BTreeMap<String, String>,
+    /// Component types that the metrics have seen.
+    loaded_types: BTreeSet<String>,
+}
+
+/// A component that runs. Cheap to clone.
+#[derive(Clone)]
+struct Running {
+    component: Arc<Component>,
+    references: Arc<References>,
+    backend: Backend,
+    secret_store: Arc<LoadedSecretStore>,
+}
+
+/// Why a component does not start.
+struct Failure {
+    reason: String,
+    /// Whether the sidecar may not start without it.
+    is_fatal: bool,
+}
+
+impl Reconciler {
+    async fn follow(
+        mut self,
+        mut watches: Vec<DirWatch>,
+        shutdown: CancellationToken,
+    ) -> Result<(), BoxError> {
+        let period = self
+            .config
+            .reconcile_interval
+            .max(std::time::Duration::from_secs(1));
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = any_changed(&mut watches) => {}
+                _ = ticks.tick() => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            tokio::select! {
+                () = self.reconcile() => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads everything again. What cannot be read leaves its last good version in place.
+    async fn reconcile(&mut self) {
+        let problems = match files::resources(&self.config.resource_paths).await {
+            Ok(resources) => self.take_written(resources),
+            Err(problem) => vec![problem],
+        };
+        let mut texts: BTreeMap<String, String> = problems
+            .iter()
+            .map(|problem| (problem.path().display().to_string(), with_causes(problem)))
+            .collect();
+        match self.plan(&self.written) {
+            Ok(plan) => {
+                // Nothing is fatal any more: what fails is left out, or runs on as it was.
+                let _ = self.apply(plan.components).await;
+            }
+            Err(problem) => {
+                texts.insert("components".to_owned(), problem.to_string());
+            }
+        }
+        self.report_problems(texts);
+    }
+
+    /// Takes over what is written down now. Of a file with problems, components that are nowhere
+    /// else stay as they were.
+    fn take_written(&mut self, resources: Resources) -> Vec<crate::resources::Error> {
+        let mut written = resources.components;
+        let names: BTreeSet<_> = written.iter().map(|now| now.name.clone()).collect();
+        let broken = |file: &std::path::Path| resources.problems.iter().any(|p| p.path() == file);
+        let kept = self
+            .written
+            .drain(..)
+            .filter(|old| broken(&old.origin.file) && !names.contains(&old.name));
+        written.extend(kept);
+        self.written = written;
+        resources.problems
+    }
+
+    fn plan(&self, components: &[Component]) -> Result<Plan, Error> {
+        let filter = Filter {
+            app_id: &self.config.app_id,
+            namespace: self.config.namespace.as_deref(),
+            denied: &self.configuration.denied_components,
+            default_store: self.default_store(),
+        };
+        Ok(plan(components.to_vec(), &filter)?)
+    }
+
+    fn default_store(&self) -> Option<&'static str> {
+        self.config.is_kubernetes.then_some(KUBERNETES_STORE)
+    }
+
+    /// Starts what is new or changed, one after the other, drops what is gone, and publishes. The
+    /// answer are the failures without which the sidecar may not start.
+    async fn apply(&mut self, components: Vec<Component>) -> Vec<String> {
+        let mut next: BTreeMap<String, Running> = BTreeMap::new();
+        let mut failed = Vec::new();
+        let mut fatal = Vec::new();
+        for component in components {
+            let name = component.name.clone();
+            let old = self.running.get(&name).cloned();
+            match self.bring_up(&component, old.as_ref(), &next).await {
+                Ok(running) => {
+                    self.report_recovery(&name);
+                    next.insert(name, running);
+                }
+                Err(failure) => {
+                    self.report_failure(&component, &failure, old.is_some());
+                    failed.push(FailedComponent {
+                        name: name.clone(),
+                        component_type: component.component_type.clone(),
+                        version: component.version.clone(),
+                        reason: failure.reason.clone(),
+                        keeps_running: old.is_some(),
+                    });
+                    if failure.is_fatal {
+                        fatal.push(failure.reason);
+                    }
+                    next.extend(old.map(|old| (name, old)));
+                }
+            }
+        }
+        self.publish(next, failed);
+        fatal
+    }
+
+    async fn bring_up(
+        &self,
+        component: &Component,
+        old: Option<&Running>,
+        running: &BTreeMap<String, Running>,
+    ) -> Result<Running, Failure> {
+        let resolver = Resolver {
+            environment: &self.config.environment,
+            app_id: &self.config.app_id,
+            namespace: self.config.namespace.as_deref(),
+            default_store: self.default_store(),
+        };
+        let stores = |name: &str| running.get(name).map(|store| Arc::clone(&store.secret_store));
+        let unresolved = |problem: resolve::Error| Failure {
+            reason: problem.to_string(),
+            is_fatal: false,
+        };
+        let references = resolver.references(component, stores).await.map_err(unresolved)?;
+        if let Some(old) = old
+            && old.component.same_as(component)
+            && resolve::same(&old.references, &references)
+        {
+            return Ok(old.clone());
+        }
+        let resolved = resolver.fill(component, &references).map_err(unresolved)?;
+        let building = catalog::build(&resolved, &self.config.environment);
+        let label = component.label();
+        let built = match timeout(component.init_timeout, building).await {
+            Ok(Ok(backend)) => Ok(backend),
+            Ok(Err(problem)) => Err((problem.code(), with_causes(&problem))),
+            Err(_) => {
+                let problem = format!("init timeout for component {label}");
+                Err(("INIT_COMPONENT_FAILURE", problem))
+            }
+        };
+        let component_type = component.component_type.clone();
+        let backend = built.map_err(|(code, problem)| {
+            metrics::counter!("dapr_runtime_component_init_fail_total",
+                "component" => component_type.clone())
+            .increment(1);
+            let name = &component.name;
+            Failure {
+                reason: format!(
+                    "process component {name} error: [{code}]: initialization error occurred for \
+                     {label}: {problem}"
+                ),
+                is_fatal: !component.ignore_errors,
+            }
+        })?;
+        metrics::counter!("dapr_runtime_component_init_total", "component" => component_type)
+            .increment(1);
+        let verb = if old.is_some() { "updated" } else { "loaded" };
+        info!("Component {verb}: {label}");
+        Ok(self.running(component, references, backend))
+    }
+
+    fn running(&self, component: &Component, references: References, backend: Backend) -> Running {
+        let Backend::SecretStore(store) = &backend;
+        let namespace = self.config.namespace.as_deref().unwrap_or_default();
+        let secret_store = Arc::new(LoadedSecretStore::new(
+            Arc::clone(store),
+            &self.configuration,
+            &component.name,
+            namespace,
+        ));
+        Running {
+            component: Arc::new(component.clone()),
+            references: Arc::new(references),
+            backend,
+            secret_store,
+        }
+    }
+
+    fn publish(&mut self, next: BTreeMap<String, Running>, failed: Vec<FailedComponent>) {
+        for (name, gone) in self.running.iter().filter(|(name, _)| !next.contains_key(*name)) {
+            info!("Component removed: {}", gone.component.label());
+            self.reported.remove(name);
+        }
+        let types = next.values().map(|run| run.component.component_type.clone());
+        self.loaded_types.extend(types);
+        for component_type in &self.loaded_types {
+            let of_type = |run: &&Running| run.component.component_type == *component_type;
+            let count = u32::try_from(next.values().filter(of_type).count()).unwrap_or(u32::MAX);
+            metrics::gauge!("dapr_runtime_component_loaded",
+                "component" => component_type.clone())
+            .set(count);
+        }
+        self.snapshot.store(Arc::new(Snapshot {
+            components: next.values().map(loaded).collect(),
+            failed,
+            configuration: Arc::clone(&self.configuration),
+            secret_stores: next
+                .iter()
+                .map(|(name, run)| (name.clone(), Arc::clone(&run.secret_store)))
+                .collect(),
+        }));
+        self.running = next;
+    }
+
+    /// Logs a failure, once while it stays the same.
+    fn report_failure(&mut self, component: &Component, failure: &Failure, keeps_running: bool) {
+        set_failed(&component.name, true);
+        let reason = failure.reason.clone();
+        if self.reported.get(&component.name) == Some(&reason) {
+            return;
+        }
+        let label = component.label();
+        if keeps_running {
+            error!(component = label, error = reason, "Kept the running version of a component");
+        } else if failure.is_fatal {
+            error!("Failed to init component {label}: {reason}");
+        } else if component.ignore_errors {
+            error!("Ignoring error processing component: {reason}");
+        } else {
+            error!(component = label, error = reason, "Component waits; it is not loaded");
+        }
+        self.reported.insert(component.name.clone(), reason);
+    }
+
+    fn report_recovery(&mut self, name: &str) {
+        set_failed(name, false);
+        self.reported.remove(name);
+    }
+
+    /// Logs the problems of files and folders, each once while it stays the same.
+    fn report_problems(&mut self, problems: BTreeMap<String, String>) {
+        metrics::gauge!("sidegate_resource_problems")
+            .set(u32::try_from(problems.len()).unwrap_or(u32::MAX));
+        for (place, problem) in &problems {
+            if self.reported_files.get(place) != Some(problem) {
+                error!(error = problem, "Kept the last good version of resources");
+            }
+        }
+        self.reported_files = problems;
+    }
+
+    fn warn_scopes_without_store(&self) {
+        for scope in &self.configuration.secret_scopes {
+            if !self.running.contains_key(&scope.store) {
+                warn!(
+                    "Secrets configuration added for '{}', but no matching secret store was found",
+                    scope.store
+                );
+            }
+        }
+    }
+}
+
+fn loaded(run: &Running) -> LoadedComponent {
+    LoadedComponent {
+        name: run.component.name.clone(),
+        component_type: run.component.component_type.clone(),
+        version: run.component.version.clone(),
+        capabilities: run.backend.capabilities(),
+    }
+}
+
+fn set_failed(component: &str, failed: bool) {
+    metrics::gauge!("sidegate_component_failed", "component" => component.to_owned())
+        .set(f64::from(u8::from(failed)));
+}
+
+fn warn_without_effect(resources: &Resources) {
+    for file in &resources.skipped {
+        warn!(file = %file.display(), "A file that is not named .yaml or .yml is not loaded");
+    }
+    for resource in &resources.unserved {
+        warn!(kind = resource.kind, name = resource.name, origin = %resource.origin,
+            "A resource has no effect in this build");
+    }
+}
+
+fn warn_left_out(plan: &Plan) {
+    for component in &plan.denied {
+        warn!(
+            "component '{}' cannot be loaded because components of type '{}' are not allowed",
+            component.name, component.component_type
+        );
+    }
+    for component in &plan.unserved {
+        warn!(component = component.label(), "This build does not serve components of this type");
+    }
+}
+
+/// Waits until something in one of the folders changes.
+async fn any_changed(watches: &mut [DirWatch]) {
+    let changes = watches.iter_mut().map(|watch| {
+        Box::pin(async move {
+            // A watch that ended (its folder is gone) leaves the work to the interval.
+            if !watch.changed().await {
+                std::future::pending::<()>().await;
+            }
+        })
+    });
+    select_all(changes).await;
+}

@@ -1,0 +1,301 @@
+//! Fills in the references of a component: secrets, variables, placeholders.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::plan::needed_store;
+use crate::base::environment::{Environment, is_reserved};
+use crate::base::secret::Secret;
+use crate::components::secret_store::{RequestMetadata, SecretMap};
+use crate::components::{ResolvedComponent, ResolvedProperty};
+use crate::registry::snapshot::LoadedSecretStore;
+use crate::resources::component::{Component, Property, Source};
+
+/// A reference that cannot be filled in.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("component {component:?}, property {property:?}: {problem}")]
+pub struct Error {
+    /// The component.
+    pub component: String,
+    /// The property.
+    pub property: String,
+    /// Why.
+    pub problem: Box<Problem>,
+}
+
+/// Why a reference cannot be filled in.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Problem {
+    /// The manifest names no store.
+    #[error("secretKeyRef {secret:?} needs a secret store: name one in \"auth.secretStore\"")]
+    NoStore {
+        /// The secret.
+        secret: String,
+    },
+    /// The store does not run.
+    #[error("secret {secret:?} is in secret store {store:?}, which is not loaded")]
+    StoreNotLoaded {
+        /// The store.
+        store: String,
+        /// The secret.
+        secret: String,
+    },
+    /// The store could not answer. Its own error, which is for operators, follows.
+    #[error("secret {secret:?} could not be read from secret store {store:?}: {cause}")]
+    StoreFailed {
+        /// The store.
+        store: String,
+        /// The secret.
+        secret: String,
+        /// What the store says.
+        cause: String,
+    },
+    /// The store has no such secret.
+    #[error("secret store {store:?} has no secret {secret:?}")]
+    NoSecret {
+        /// The store.
+        store: String,
+        /// The secret.
+        secret: String,
+    },
+    /// The secret has no such key.
+    #[error("secret {secret:?} of secret store {store:?} has no key {key:?}")]
+    NoKey {
+        /// The store.
+        store: String,
+        /// The secret.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// A variable that components may not read.
+    #[error("envRef {variable:?} is not allowed: {reason}")]
+    Forbidden {
+        /// The variable.
+        variable: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A variable that is not set.
+    #[error("envRef {variable:?} is not set")]
+    NotSet {
+        /// The variable.
+        variable: String,
+    },
+    /// A placeholder without a value.
+    #[error("placeholder {{podName}} needs the variable \"POD_NAME\"")]
+    NoPodName,
+}
+
+/// What references and placeholders are filled in from.
+pub struct Resolver<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// The id of the app.
+    pub app_id: &'a str,
+    /// The namespace, where the environment has one.
+    pub namespace: Option<&'a str>,
+    /// The store that a reference means which names none.
+    pub default_store: Option<&'a str>,
+}
+
+/// The values that references stand for, in the order of the properties; `None` for a property
+/// that holds its value itself.
+pub(super) type References = Vec<Option<Secret>>;
+
+/// Whether two fillings are the same.
+pub(super) fn same(one: &References, other: &References) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|pair| match pair {
+            (None, None) => true,
+            (Some(one), Some(other)) => one.matches(other.expose().as_bytes()),
+            _ => false,
+        })
+}
+
+impl Resolver<'_> {
+    /// Reads the references of a component. Each secret is read once. Scopes limit the app, not
+    /// these reads (as in Dapr 1.18).
+    pub(super) async fn references(
+        &self,
+        component: &Component,
+        stores: impl Fn(&str) -> Option<Arc<LoadedSecretStore>>,
+    ) -> Result<References, Error> {
+        let mut read: BTreeMap<&str, Arc<SecretMap>> = BTreeMap::new();
+        let mut references = References::with_capacity(component.properties.len());
+        for property in &component.properties {
+            let value = match &property.source {
+                Source::Literal(_) => Ok(None),
+                Source::Env(variable) => self.variable(variable).map(Some),
+                Source::Secret { name, key } => {
+                    let secret = match read.get(name.as_str()) {
+                        Some(secret) => Ok(Arc::clone(secret)),
+                        None => self.secret(component, name, &stores).await,
+                    };
+                    secret.and_then(|secret| {
+                        read.insert(name, Arc::clone(&secret));
+                        self.key(component, (name, key), &secret).map(Some)
+                    })
+                }
+            };
+            references.push(value.map_err(|problem| error(component, property, problem))?);
+        }
+        Ok(references)
+    }
+
+    async fn secret(
+        &self,
+        component: &Component,
+        secret: &str,
+        stores: &impl Fn(&str) -> Option<Arc<LoadedSecretStore>>,
+    ) -> Result<Arc<SecretMap>, Problem> {
+        let secret_name = || secret.to_owned();
+        let Some(store) = needed_store(component, self.default_store) else {
+            return Err(Problem::NoStore {
+                secret: secret_name(),
+            });
+        };
+        let store_name = || store.to_owned();
+        let Some(loaded) = stores(store) else {
+            return Err(Problem::StoreNotLoaded {
+                store: store_name(),
+                secret: secret_name(),
+            });
+        };
+        let namespace = component.namespace.as_deref().or(self.namespace);
+        let metadata: RequestMetadata = namespace
+            .map(|namespace| ("namespace".to_owned(), namespace.to_owned()))
+            .into_iter()
+            .collect();
+        match loaded.store().get(secret, &metadata).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(Problem::NoSecret {
+                store: store_name(),
+                secret: secret_name(),
+            }),
+            Err(cause) => Err(Problem::StoreFailed {
+                store: store_name(),
+                secret: secret_name(),
+                cause: cause.to_string(),
+            }),
+        }
+    }
+
+    fn key(
+        &self,
+        component: &Component,
+        (secret, key): (&str, &str),
+        keys: &SecretMap,
+    ) -> Result<Secret, Problem> {
+        keys.get(key).cloned().ok_or_else(|| Problem::NoKey {
+            store: needed_store(component, self.default_store)
+                .unwrap_or_default()
+                .to_owned(),
+            secret: secret.to_owned(),
+            key: key.to_owned(),
+        })
+    }
+
+    fn variable(&self, variable: &str) -> Result<Secret, Problem> {
+        let forbidden = |reason| {
+            Err(Problem::Forbidden {
+                variable: variable.to_owned(),
+                reason,
+            })
+        };
+        if is_reserved(variable) {
+            return forbidden("it is the sidecar's own");
+        }
+        if variable.contains(' ') {
+            return forbidden("a name has no spaces");
+        }
+        if let Some(keys) = self.environment.non_empty("DAPR_ENV_KEYS")
+            && !keys.split_ascii_whitespace().any(|key| key == variable)
+        {
+            return forbidden("\"DAPR_ENV_KEYS\" does not list it");
+        }
+        match self.environment.value(variable) {
+            Some(value) => Ok(Secret::new(value)),
+            None => Err(Problem::NotSet {
+                variable: variable.to_owned(),
+            }),
+        }
+    }
+
+    /// Puts references and literals together. Placeholders are replaced in literals only: a secret
+    /// is taken as it is.
+    pub(super) fn fill(
+        &self,
+        component: &Component,
+        references: &References,
+    ) -> Result<ResolvedComponent, Error> {
+        let properties = component
+            .properties
+            .iter()
+            .zip(references)
+            .map(|(property, reference)| {
+                let value = match (&property.source, reference) {
+                    (Source::Literal(text), _) => self
+                        .substitute(text)
+                        .map_err(|problem| error(component, property, problem))?,
+                    (_, reference) => reference.clone().unwrap_or_default(),
+                };
+                Ok(ResolvedProperty {
+                    name: property.name.clone(),
+                    value,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(ResolvedComponent {
+            name: component.name.clone(),
+            component_type: component.component_type.clone(),
+            version: component.version.clone(),
+            properties,
+        })
+    }
+
+    fn substitute(&self, text: &str) -> Result<Secret, Problem> {
+        if !text.contains('{') {
+            return Ok(Secret::new(text));
+        }
+        let mut text = text.to_owned();
+        while text.contains("{uuid}") {
+            text = text.replacen("{uuid}", &random_uuid(), 1);
+        }
+        if text.contains("{podName}") {
+            let pod = self.environment.non_empty("POD_NAME");
+            text = text.replace("{podName}", pod.ok_or(Problem::NoPodName)?);
+        }
+        let namespace = format!("{}.{}", self.namespace.unwrap_or("default"), self.app_id);
+        let text = text.replace("{namespace}", &namespace);
+        Ok(Secret::new(text.replace("{appID}", self.app_id)))
+    }
+}
+
+fn error(component: &Component, property: &Property, problem: Problem) -> Error {
+    Error {
+        component: component.name.clone(),
+        property: property.name.clone(),
+        problem: Box::new(problem),
+    }
+}
+
+/// A random UUID of version 4 (RFC 9562, 5.4).
+fn random_uuid() -> String {
+    let mut bytes = [0_u8; 16];
+    // Without randomness the text is still a valid name, only not a unique one.
+    let _ = rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

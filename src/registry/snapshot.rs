@@ -1,0 +1,177 @@
+//! What runs at one moment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::scope::Scope;
+use crate::components::secret_store::{
+    RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
+};
+use crate::resources::configuration::Configuration;
+
+/// Components and configuration at one moment. It never changes; a newer one replaces it.
+#[derive(Default)]
+pub struct Snapshot {
+    /// The components that run, in the order of their names.
+    pub components: Vec<LoadedComponent>,
+    /// The components that do not run though their manifests are there.
+    pub failed: Vec<FailedComponent>,
+    /// What the configuration files say.
+    pub configuration: Arc<Configuration>,
+    pub(crate) secret_stores: HashMap<String, Arc<LoadedSecretStore>>,
+}
+
+/// A component that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedComponent {
+    /// Its name.
+    pub name: String,
+    /// For example `secretstores.local.file`.
+    pub component_type: String,
+    /// For example `v1`.
+    pub version: String,
+    /// In the words of `/v1.0/metadata`.
+    pub capabilities: Vec<&'static str>,
+}
+
+/// A component that does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedComponent {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub component_type: String,
+    /// Its version.
+    pub version: String,
+    /// Why, without secrets.
+    pub reason: String,
+    /// An earlier version of it still runs.
+    pub keeps_running: bool,
+}
+
+impl Snapshot {
+    /// A secret store that runs.
+    pub(crate) fn secret_store(&self, name: &str) -> Option<&Arc<LoadedSecretStore>> {
+        self.secret_stores.get(name)
+    }
+
+    /// Whether a secret store runs.
+    pub fn has_secret_stores(&self) -> bool {
+        !self.secret_stores.is_empty()
+    }
+
+    /// The secret stores that are defined and do not run.
+    pub(crate) fn failed_secret_stores(&self) -> impl Iterator<Item = &FailedComponent> {
+        self.failed.iter().filter(|component| {
+            !component.keeps_running
+                && crate::components::catalog::category(&component.component_type)
+                    == crate::components::catalog::Category::SecretStore
+        })
+    }
+}
+
+/// A secret store with its scope and its metrics.
+pub(crate) struct LoadedSecretStore {
+    store: Arc<dyn SecretStore>,
+    scope: Scope,
+    name: String,
+    namespace: String,
+    get: Meters,
+    bulk: Meters,
+}
+
+impl LoadedSecretStore {
+    pub(super) fn new(
+        store: Arc<dyn SecretStore>,
+        configuration: &Configuration,
+        name: &str,
+        namespace: &str,
+    ) -> Self {
+        let scopes = &configuration.secret_scopes;
+        let entry = scopes.iter().find(|scope| scope.store == name);
+        let scope = Scope::new(entry, |secret| store.canonical_name(secret).into_owned());
+        Self {
+            store,
+            scope,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            get: Meters::new("get"),
+            bulk: Meters::new("bulk_get"),
+        }
+    }
+
+    /// The store itself, for reads that are not the app's: neither counted nor limited by scopes.
+    pub(super) fn store(&self) -> &dyn SecretStore {
+        self.store.as_ref()
+    }
+
+    /// Whether the scopes let the app read a secret.
+    pub(crate) fn permits(&self, secret: &str) -> bool {
+        self.scope.permits(&self.store.canonical_name(secret))
+    }
+
+    /// Whether the scopes let the app read nothing of this store.
+    pub(crate) fn denies_all(&self) -> bool {
+        self.scope.denies_all()
+    }
+
+    /// One secret, counted.
+    pub(crate) async fn get(
+        &self,
+        secret: &str,
+        metadata: &RequestMetadata,
+    ) -> Result<Option<Arc<SecretMap>>, StoreError> {
+        let start = Instant::now();
+        let answer = self.store.get(secret, metadata).await;
+        self.get.count(self, answer.is_ok(), start.elapsed());
+        answer
+    }
+
+    /// Every secret, counted, the scopes not applied.
+    pub(crate) async fn bulk(&self, metadata: &RequestMetadata) -> Result<Secrets, StoreError> {
+        let start = Instant::now();
+        let answer = self.store.bulk(metadata).await;
+        self.bulk.count(self, answer.is_ok(), start.elapsed());
+        answer
+    }
+}
+
+/// The metrics of one operation, registered when it is first used.
+struct Meters {
+    operation: &'static str,
+    succeeded: OnceLock<(metrics::Counter, metrics::Histogram)>,
+    failed: OnceLock<(metrics::Counter, metrics::Histogram)>,
+}
+
+impl Meters {
+    fn new(operation: &'static str) -> Self {
+        Self {
+            operation,
+            succeeded: OnceLock::new(),
+            failed: OnceLock::new(),
+        }
+    }
+
+    fn count(&self, store: &LoadedSecretStore, success: bool, elapsed: Duration) {
+        let meters = if success {
+            &self.succeeded
+        } else {
+            &self.failed
+        };
+        let (count, latency) = meters.get_or_init(|| {
+            let labels = [
+                ("component", store.name.clone()),
+                ("namespace", store.namespace.clone()),
+                ("operation", self.operation.to_owned()),
+                ("success", success.to_string()),
+            ];
+            (
+                metrics::counter!("dapr_component_secret_count", &labels),
+                metrics::histogram!("dapr_component_secret_latencies", &labels),
+            )
+        });
+        count.increment(1);
+        latency.record(elapsed.as_secs_f64() * 1000.0);
+    }
+}

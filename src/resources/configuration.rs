@@ -1,0 +1,465 @@
+//! The configuration of a sidecar: what its `Configuration` documents say, put together.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::decode::{Document, Text, typed};
+use super::{Error, Origin};
+use crate::base::names::nearest;
+
+/// The sections of a `Configuration` that have an effect.
+const SERVED: [&str; 9] = [
+    "api",
+    "appHttpPipeline",
+    "components",
+    "features",
+    "httpPipeline",
+    "logging",
+    "metric",
+    "metrics",
+    "secrets",
+];
+/// Sections that daprd 1.18 knows and this build reads without effect.
+const WITHOUT_EFFECT: [&str; 6] = [
+    "accessControl",
+    "mtls",
+    "nameResolution",
+    "tracing",
+    "wasm",
+    "workflow",
+];
+
+/// What the configuration files say together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configuration {
+    /// Who may read which secret.
+    pub secret_scopes: Vec<SecretScope>,
+    /// APIs that are served; empty means all.
+    pub allowed_apis: Vec<ApiRule>,
+    /// APIs that are not served, whatever is allowed.
+    pub denied_apis: Vec<ApiRule>,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The log of API calls.
+    pub api_logging: ApiLogging,
+    /// Component types (`type` or `type/version`) that are never loaded.
+    pub denied_components: Vec<String>,
+    /// Features switched on or off, the last word on each.
+    pub features: BTreeMap<String, bool>,
+}
+
+/// The scopes of one secret store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretScope {
+    /// The name of the store.
+    pub store: String,
+    /// Whether secrets that are not listed are denied.
+    pub deny_by_default: bool,
+    /// Where not empty, only these secrets are allowed.
+    pub allowed: Vec<String>,
+    /// These secrets are denied.
+    pub denied: Vec<String>,
+}
+
+/// One rule on an API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiRule {
+    /// The group, such as `secrets`.
+    pub name: String,
+    /// The version as written, such as `v1` or `v1.0-alpha1`.
+    pub version: String,
+    /// The protocol; `None` where the rule names none, and then it is meant for both.
+    pub protocol: Option<Protocol>,
+}
+
+/// A protocol of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP.
+    Http,
+    /// gRPC.
+    Grpc,
+}
+
+/// The settings of the metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// The buckets of latencies in milliseconds, where given.
+    pub latency_buckets_ms: Option<Vec<f64>>,
+    /// Whether HTTP metrics have the path as a label, where given.
+    pub increased_cardinality: Option<bool>,
+    /// Whether HTTP metrics leave out the method.
+    pub exclude_verbs: bool,
+    /// The paths that count as themselves; all others as one.
+    pub path_matching: Vec<String>,
+    /// Whether error codes are counted.
+    pub record_error_codes: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            latency_buckets_ms: None,
+            increased_cardinality: None,
+            exclude_verbs: false,
+            path_matching: Vec::new(),
+            record_error_codes: false,
+        }
+    }
+}
+
+/// The log of API calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApiLogging {
+    /// Whether calls are logged, where given (the flag `--enable-api-logging` goes first).
+    pub enabled: Option<bool>,
+    /// Whether the log shows the route in place of the path.
+    pub obfuscate_urls: bool,
+    /// Whether health calls are left out.
+    pub omit_health_checks: bool,
+}
+
+/// Lists that only restrict. Those of several documents add up, so that a later file cannot drop
+/// the restrictions of an earlier one by accident.
+const RESTRICTIONS: [&str; 3] = ["api.denied", "components.deny", "secrets.scopes"];
+
+/// Puts the documents together, in their order: objects are merged, [`RESTRICTIONS`] add up, and
+/// any other later value replaces the earlier one. The second part of the answer are warnings.
+pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<String>), Error> {
+    let mut warnings = Vec::new();
+    let mut together = Value::Null;
+    let mut last = None;
+    for document in documents {
+        let origin = document.origin;
+        let spec = document.value.get("spec").cloned().unwrap_or_default();
+        warnings.extend(section_warnings(&origin, &spec));
+        let alone = read(&origin, spec.clone())?;
+        refuse_repeated_stores(&origin, &alone.secret_scopes)?;
+        overlay(&mut together, spec, "");
+        last = Some(origin);
+    }
+    let Some(origin) = last else {
+        return Ok((Configuration::default(), warnings));
+    };
+    let mut configuration = read(&origin, together)?;
+    keep_last_scope_of_each_store(&mut configuration.secret_scopes);
+    Ok((configuration, warnings))
+}
+
+fn overlay(base: &mut Value, over: Value, path: &str) {
+    match (base, over) {
+        (_, Value::Null) => {}
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                overlay(base.entry(name).or_insert(Value::Null), value, &path);
+            }
+        }
+        (Value::Array(base), Value::Array(over)) if RESTRICTIONS.contains(&path) => {
+            base.extend(over);
+        }
+        (base, over) => *base = over,
+    }
+}
+
+fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
+    if spec.is_null() {
+        return Ok(Configuration::default());
+    }
+    let raw: RawSpec = typed(origin, spec).map_err(|error| match error {
+        Error::Field {
+            origin,
+            field,
+            problem,
+        } => Error::Field {
+            origin,
+            field: format!("spec.{field}"),
+            problem,
+        },
+        other => other,
+    })?;
+    for (field, pipeline) in [
+        ("spec.httpPipeline", &raw.http_pipeline),
+        ("spec.appHttpPipeline", &raw.app_http_pipeline),
+    ] {
+        if let Some(handler) = pipeline.handlers.first() {
+            let problem = format!(
+                "handler {:?} of type {:?} is not served by this build, and a middleware is never \
+                 skipped",
+                handler.name.0, handler.handler_type.0
+            );
+            return Err(Error::Field {
+                origin: origin.clone(),
+                field: format!("{field}.handlers[0]"),
+                problem,
+            });
+        }
+    }
+    Ok(raw.into_configuration())
+}
+
+fn refuse_repeated_stores(origin: &Origin, scopes: &[SecretScope]) -> Result<(), Error> {
+    let mut seen = std::collections::BTreeSet::new();
+    for (at, scope) in scopes.iter().enumerate() {
+        if !seen.insert(&scope.store) {
+            return Err(Error::Field {
+                origin: origin.clone(),
+                field: format!("spec.secrets.scopes[{at}]"),
+                problem: format!(
+                    "{} storeName is repeated in secrets configuration",
+                    scope.store
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn keep_last_scope_of_each_store(scopes: &mut Vec<SecretScope>) {
+    let mut kept: BTreeMap<String, SecretScope> = BTreeMap::new();
+    for scope in scopes.drain(..) {
+        kept.insert(scope.store.clone(), scope);
+    }
+    scopes.extend(kept.into_values());
+}
+
+fn section_warnings(origin: &Origin, spec: &Value) -> Vec<String> {
+    let sections = spec.as_object().into_iter().flatten();
+    sections
+        .filter_map(|(section, content)| {
+            let name = section.as_str();
+            if SERVED.contains(&name) || is_empty(content) {
+                None
+            } else if WITHOUT_EFFECT.contains(&name) {
+                Some(format!("{origin}: spec.{name} has no effect in this build"))
+            } else {
+                let known = SERVED.iter().chain(&WITHOUT_EFFECT).copied();
+                let hint = nearest(name, known)
+                    .map(|near| format!("; did you mean {near:?}?"))
+                    .unwrap_or_default();
+                Some(format!("{origin}: unknown section {name:?} of spec{hint}"))
+            }
+        })
+        .collect()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+// A misspelt field in `secrets` or `api` would leave something open, so these two take no others.
+// Everything else is read leniently.
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawSpec {
+    secrets: RawSecrets,
+    api: RawApi,
+    metric: Option<RawMetrics>,
+    metrics: Option<RawMetrics>,
+    logging: RawLogging,
+    components: RawComponents,
+    features: Vec<RawFeature>,
+    http_pipeline: RawPipeline,
+    app_http_pipeline: RawPipeline,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawSecrets {
+    scopes: Vec<RawScope>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawScope {
+    store_name: Text,
+    #[serde(default)]
+    default_access: DefaultAccess,
+    #[serde(default)]
+    allowed_secrets: Vec<Text>,
+    #[serde(default)]
+    denied_secrets: Vec<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(try_from = "Text")]
+struct DefaultAccess {
+    deny: bool,
+}
+
+impl TryFrom<Text> for DefaultAccess {
+    type Error = String;
+
+    fn try_from(Text(text): Text) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "deny" => Ok(Self { deny: true }),
+            "" | "allow" => Ok(Self { deny: false }),
+            _ => Err(format!("defaultAccess {text} can be either allow or deny")),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawApi {
+    allowed: Vec<RawApiRule>,
+    denied: Vec<RawApiRule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawApiRule {
+    name: Text,
+    #[serde(default)]
+    version: Text,
+    protocol: Option<Protocol>,
+}
+
+impl<'de> Deserialize<'de> for Protocol {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        match text.to_ascii_lowercase().as_str() {
+            "http" => Ok(Self::Http),
+            "grpc" => Ok(Self::Grpc),
+            _ => Err(serde::de::Error::custom(format!(
+                "{text:?} is not a protocol: accepted are \"http\" and \"grpc\""
+            ))),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawMetrics {
+    enabled: Option<bool>,
+    record_error_codes: Option<bool>,
+    latency_distribution_buckets: Option<Vec<f64>>,
+    http: RawHttpMetrics,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawHttpMetrics {
+    increased_cardinality: Option<bool>,
+    exclude_verbs: bool,
+    path_matching: Vec<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawLogging {
+    api_logging: RawApiLogging,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawApiLogging {
+    enabled: Option<bool>,
+    #[serde(rename = "obfuscateURLs")]
+    obfuscate_urls: bool,
+    omit_health_checks: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawComponents {
+    deny: Vec<Text>,
+}
+
+#[derive(Deserialize)]
+struct RawFeature {
+    name: Text,
+    #[serde(default)]
+    enabled: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawPipeline {
+    handlers: Vec<RawHandler>,
+}
+
+#[derive(Deserialize)]
+struct RawHandler {
+    #[serde(default)]
+    name: Text,
+    #[serde(default, rename = "type")]
+    handler_type: Text,
+}
+
+impl RawSpec {
+    fn into_configuration(self) -> Configuration {
+        let logging = self.logging.api_logging;
+        Configuration {
+            secret_scopes: self.secrets.scopes.into_iter().map(Into::into).collect(),
+            allowed_apis: self.api.allowed.into_iter().map(Into::into).collect(),
+            denied_apis: self.api.denied.into_iter().map(Into::into).collect(),
+            // `metric` is the older name of `metrics`.
+            metrics: self.metrics.or(self.metric).unwrap_or_default().into(),
+            api_logging: ApiLogging {
+                enabled: logging.enabled,
+                obfuscate_urls: logging.obfuscate_urls,
+                omit_health_checks: logging.omit_health_checks,
+            },
+            denied_components: texts(self.components.deny),
+            features: self
+                .features
+                .into_iter()
+                .map(|feature| (feature.name.0, feature.enabled))
+                .collect(),
+        }
+    }
+}
+
+fn texts(list: Vec<Text>) -> Vec<String> {
+    list.into_iter().map(|text| text.0).collect()
+}
+
+impl From<RawScope> for SecretScope {
+    fn from(raw: RawScope) -> Self {
+        Self {
+            store: raw.store_name.0,
+            deny_by_default: raw.default_access.deny,
+            allowed: texts(raw.allowed_secrets),
+            denied: texts(raw.denied_secrets),
+        }
+    }
+}
+
+impl From<RawApiRule> for ApiRule {
+    fn from(raw: RawApiRule) -> Self {
+        Self {
+            name: raw.name.0,
+            version: raw.version.0,
+            protocol: raw.protocol,
+        }
+    }
+}
+
+impl From<RawMetrics> for Metrics {
+    fn from(raw: RawMetrics) -> Self {
+        Self {
+            enabled: raw.enabled.unwrap_or(true),
+            latency_buckets_ms: raw.latency_distribution_buckets,
+            increased_cardinality: raw.http.increased_cardinality,
+            exclude_verbs: raw.http.exclude_verbs,
+            path_matching: texts(raw.http.path_matching),
+            record_error_codes: raw.record_error_codes.unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What users write: components and configurations, read from YAML documents.
+//!
+//! ```text
+//! source::files → decode (text → documents → values) → component | configuration
+//! ```
+//! Nothing here knows what a component does; a value that exists has the right shape, and every
+//! failure names the file, the document and the field.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub mod component;
+pub mod configuration;
+pub mod decode;
+pub mod source;
+
+/// Where a document was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: Arc<Path>,
+    /// The number of the document in its file, from 1.
+    pub document: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "file {:?}, document {}", self.file, self.document)
+    }
+}
+
+/// A resource that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A folder or file that cannot be read.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A resource path that is not a folder.
+    #[error("{path:?} is not a folder; accepted are folders with .yaml and .yml files")]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file above the limit.
+    #[error("file {path:?} has more than {limit} bytes")]
+    TooLarge {
+        /// The path.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A document that is no YAML.
+    #[error("{origin}, line {line}: {problem}")]
+    Yaml {
+        /// The document.
+        origin: Origin,
+        /// The line in the file, from 1.
+        line: usize,
+        /// What is wrong, without a piece of the text, which may be a secret.
+        problem: String,
+    },
+    /// A field with a wrong value.
+    #[error("{origin}: field {field:?}: {problem}")]
+    Field {
+        /// The document.
+        origin: Origin,
+        /// The path of the field, such as `spec.metadata[0].name`.
+        field: String,
+        /// What is wrong, and what is accepted.
+        problem: String,
+    },
+    /// A configuration file without a configuration.
+    #[error("file {path:?} holds no document of kind \"Configuration\" (dapr.io/v1alpha1)")]
+    NoConfiguration {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// The file or folder that is to blame.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::NotAFolder { path }
+            | Self::TooLarge { path, .. }
+            | Self::NoConfiguration { path } => path,
+            Self::Yaml { origin, .. } | Self::Field { origin, .. } => &origin.file,
+        }
+    }
+}

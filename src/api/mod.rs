@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
+use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
 
 pub mod access;
@@ -27,6 +28,8 @@ pub struct Blocks {
     pub invoke: Arc<Invoke>,
     /// What the sidecar says of itself.
     pub metadata: Arc<Metadata>,
+    /// The secrets of the stores that run.
+    pub secrets: Secrets,
     /// Ends the process.
     pub shutdown: Shutdown,
 }

@@ -57,7 +57,13 @@ mod tests {
 
     #[test]
     fn reserves_the_sidecars_own_in_any_case() {
-        for reserved in ["APP_API_TOKEN", "app_api_token", "DAPR_API_TOKEN", "dapr_", "Dapr_x"] {
+        for reserved in [
+            "APP_API_TOKEN",
+            "app_api_token",
+            "DAPR_API_TOKEN",
+            "dapr_",
+            "Dapr_x",
+        ] {
             assert!(is_reserved(reserved), "{reserved}");
         }
         for free in ["", "APP_API_TOKEN_2", "DAPR", "XDAPR_API_TOKEN", "PATH"] {

@@ -26,8 +26,9 @@ impl Secrets {
         self.registry.peek().has_secret_stores()
     }
 
-    /// One secret. The reasons, in the order in which they are checked: `SecretStoresNotConfigured`,
-    /// `SecretStoreNotFound`, `SecretDenied`, `SecretFetch`, `SecretNotFound`.
+    /// One secret. The reasons, in the order in which they are checked:
+    /// `SecretStoresNotConfigured`, `SecretStoreNotFound`, `SecretDenied`, `SecretFetch`,
+    /// `SecretNotFound`.
     pub async fn get(
         &self,
         store: &str,

@@ -13,7 +13,7 @@ use crate::base::environment::Environment;
 const SECRET_STORES: &str = "secretstores.";
 
 /// The categories that daprd 1.18 knows, each with its dot.
-pub const CATEGORIES: [&str; 12] = [
+pub const CATEGORIES: [&str; 11] = [
     "bindings.",
     "configuration.",
     "conversation.",
@@ -25,7 +25,6 @@ pub const CATEGORIES: [&str; 12] = [
     SECRET_STORES,
     "state.",
     "workflowbackend.",
-    "workflow.",
 ];
 
 /// What this build can make of a type.

@@ -103,15 +103,21 @@ impl<'a> Reader<'a> {
 
     /// A duration: Go's form, or whole seconds.
     pub fn duration(&mut self, names: &[&'static str]) -> Result<Option<Duration>, Error> {
-        self.parsed(names, "a duration, such as \"1m30s\" or whole seconds", |text| {
-            let seconds = text.parse().ok().map(Duration::from_secs);
-            seconds.or_else(|| parse_go_duration(text).ok())
-        })
+        self.parsed(
+            names,
+            "a duration, such as \"1m30s\" or whole seconds",
+            |text| {
+                let seconds = text.parse().ok().map(Duration::from_secs);
+                seconds.or_else(|| parse_go_duration(text).ok())
+            },
+        )
     }
 
     /// A number of bytes as a Kubernetes quantity.
     pub fn bytes(&mut self, names: &[&'static str]) -> Result<Option<u64>, Error> {
-        self.parsed(names, "a number of bytes, such as \"4Mi\"", |text| parse_bytes(text).ok())
+        self.parsed(names, "a number of bytes, such as \"4Mi\"", |text| {
+            parse_bytes(text).ok()
+        })
     }
 
     /// Warns about settings that nobody asked for. Call it last.

@@ -4,7 +4,7 @@
 //! resources → plan (which, in what order) → resolve (references → values) → catalog builds
 //!           → snapshot swapped in
 //! ```
-//! [`reconcile`] is the only writer; `plan`, `scope` and the texts of `resolve` are pure.
+//! `reconcile` is the only writer; `plan`, `scope` and the texts of `resolve` are pure.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use arc_swap::{ArcSwap, Guard};
 use crate::base::environment::Environment;
 use crate::process::tasks::Tasks;
 
-pub mod plan;
-pub mod reconcile;
-pub mod resolve;
-pub mod scope;
+mod plan;
+mod reconcile;
+mod report;
+mod resolve;
+mod scope;
 pub mod snapshot;
 
 use snapshot::Snapshot;
@@ -53,7 +54,7 @@ pub enum Error {
     #[error("{}", lines(.0))]
     Resources(Vec<crate::resources::Error>),
     /// Components that cannot stand together.
-    #[error("failed to load components: {0}")]
+    #[error("failed to load components")]
     Plan(#[from] plan::Error),
     /// Components that cannot start, and may not be left out.
     #[error("{}", .0.join("\n"))]
@@ -87,6 +88,13 @@ impl Registry {
     /// the folders until shutdown.
     pub async fn start(config: RegistryConfig, tasks: &mut Tasks) -> Result<Arc<Self>, Error> {
         reconcile::start(config, tasks).await
+    }
+
+    /// A registry without components, which stays so.
+    pub fn empty() -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: Arc::default(),
+        })
     }
 
     /// What runs now. Look once per request.

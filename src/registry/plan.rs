@@ -7,7 +7,7 @@ use crate::resources::component::{Component, Source};
 
 /// What decides whether a component is for this sidecar.
 #[derive(Clone, Copy, Debug)]
-pub struct Filter<'a> {
+pub(super) struct Filter<'a> {
     /// The id of the app.
     pub app_id: &'a str,
     /// The namespace, where the environment has one.
@@ -40,7 +40,7 @@ pub enum Error {
 
 /// Components in the order in which they start.
 #[derive(Debug, Default, PartialEq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Secret stores, each after those that it needs; then all others; else in manifest order.
     pub components: Vec<Component>,
     /// Components that the configuration denies.
@@ -50,7 +50,7 @@ pub struct Plan {
 }
 
 /// Chooses and orders components.
-pub fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Plan, Error> {
+pub(super) fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Plan, Error> {
     let here: Vec<_> = components
         .into_iter()
         .filter(|component| in_namespace(component, filter.namespace))
@@ -118,7 +118,10 @@ fn is_same_version(one: &str, other: &str) -> bool {
 }
 
 /// The store that a component's secret references need.
-pub fn needed_store<'a>(component: &'a Component, default: Option<&'a str>) -> Option<&'a str> {
+pub(super) fn needed_store<'a>(
+    component: &'a Component,
+    default: Option<&'a str>,
+) -> Option<&'a str> {
     let has_reference = component
         .properties
         .iter()
@@ -144,7 +147,10 @@ fn ordered(components: Vec<Component>, default: Option<&str>) -> Result<Vec<Comp
     let order = order_by_need(&needs)
         .map_err(|cycle| Error::Cycle(cycle.iter().map(|at| stores[*at].name.clone()).collect()))?;
     let mut stores: Vec<Option<Component>> = stores.into_iter().map(Some).collect();
-    let mut ordered: Vec<_> = order.into_iter().filter_map(|at| stores[at].take()).collect();
+    let mut ordered: Vec<_> = order
+        .into_iter()
+        .filter_map(|at| stores[at].take())
+        .collect();
     ordered.extend(others);
     Ok(ordered)
 }

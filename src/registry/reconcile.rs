@@ -7,9 +7,10 @@ use arc_swap::ArcSwap;
 use futures_util::future::select_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::plan::{Filter, Plan, plan};
+use super::report::{self, Failure, Report};
 use super::resolve::{self, References, Resolver};
 use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snapshot};
 use super::{Error, Registry, RegistryConfig};
@@ -49,19 +50,18 @@ pub(super) async fn start(
         snapshot: Arc::clone(&snapshot),
         running: BTreeMap::new(),
         written: Vec::new(),
-        reported: BTreeMap::new(),
-        reported_files: BTreeMap::new(),
+        report: Report::default(),
         loaded_types: BTreeSet::new(),
     };
-    warn_without_effect(&resources);
+    report::warn_without_effect(&resources);
     let plan = reconciler.plan(&resources.components)?;
-    warn_left_out(&plan);
+    report::warn_left_out(&plan);
     reconciler.written = resources.components;
     let fatal = reconciler.apply(plan.components).await;
     if !fatal.is_empty() {
         return Err(Error::Components(fatal));
     }
-    reconciler.warn_scopes_without_store();
+    report::warn_scopes_without_store(&snapshot.load());
     if !watches.is_empty() {
         let shutdown = tasks.shutdown();
         tasks.spawn("components", reconciler.follow(watches, shutdown));
@@ -76,10 +76,7 @@ struct Reconciler {
     running: BTreeMap<String, Running>,
     /// The components that are written down, in the last version that could be read.
     written: Vec<Component>,
-    /// Failures that were logged, by the name of the component.
-    reported: BTreeMap<String, String>,
-    /// Problems that were logged, by the path of the file or folder.
-    reported_files: BTreeMap<String, String>,
+    report: Report,
     /// Component types that the metrics have seen.
     loaded_types: BTreeSet<String>,
 }
@@ -91,13 +88,6 @@ struct Running {
     references: Arc<References>,
     backend: Backend,
     secret_store: Arc<LoadedSecretStore>,
-}
-
-/// Why a component does not start.
-struct Failure {
-    reason: String,
-    /// Whether the sidecar may not start without it.
-    is_fatal: bool,
 }
 
 impl Reconciler {
@@ -144,7 +134,7 @@ impl Reconciler {
                 texts.insert("components".to_owned(), problem.to_string());
             }
         }
-        self.report_problems(texts);
+        self.report.problems(texts);
     }
 
     /// Takes over what is written down now. Of a file with problems, components that are nowhere
@@ -187,11 +177,10 @@ impl Reconciler {
             let old = self.running.get(&name).cloned();
             match self.bring_up(&component, old.as_ref(), &next).await {
                 Ok(running) => {
-                    self.report_recovery(&name);
                     next.insert(name, running);
                 }
                 Err(failure) => {
-                    self.report_failure(&component, &failure, old.is_some());
+                    self.report.failure(&component, &failure, old.is_some());
                     failed.push(FailedComponent {
                         name: name.clone(),
                         component_type: component.component_type.clone(),
@@ -222,12 +211,19 @@ impl Reconciler {
             namespace: self.config.namespace.as_deref(),
             default_store: self.default_store(),
         };
-        let stores = |name: &str| running.get(name).map(|store| Arc::clone(&store.secret_store));
+        let stores = |name: &str| {
+            running
+                .get(name)
+                .map(|store| Arc::clone(&store.secret_store))
+        };
         let unresolved = |problem: resolve::Error| Failure {
             reason: problem.to_string(),
             is_fatal: false,
         };
-        let references = resolver.references(component, stores).await.map_err(unresolved)?;
+        let references = resolver
+            .references(component, stores)
+            .await
+            .map_err(unresolved)?;
         if let Some(old) = old
             && old.component.same_as(component)
             && resolve::same(&old.references, &references)
@@ -284,11 +280,15 @@ impl Reconciler {
     }
 
     fn publish(&mut self, next: BTreeMap<String, Running>, failed: Vec<FailedComponent>) {
-        for (name, gone) in self.running.iter().filter(|(name, _)| !next.contains_key(*name)) {
-            info!("Component removed: {}", gone.component.label());
-            self.reported.remove(name);
+        self.report.keep(&failed);
+        for (name, gone) in &self.running {
+            if !next.contains_key(name) {
+                info!("Component removed: {}", gone.component.label());
+            }
         }
-        let types = next.values().map(|run| run.component.component_type.clone());
+        let types = next
+            .values()
+            .map(|run| run.component.component_type.clone());
         self.loaded_types.extend(types);
         for component_type in &self.loaded_types {
             let of_type = |run: &&Running| run.component.component_type == *component_type;
@@ -308,54 +308,6 @@ impl Reconciler {
         }));
         self.running = next;
     }
-
-    /// Logs a failure, once while it stays the same.
-    fn report_failure(&mut self, component: &Component, failure: &Failure, keeps_running: bool) {
-        set_failed(&component.name, true);
-        let reason = failure.reason.clone();
-        if self.reported.get(&component.name) == Some(&reason) {
-            return;
-        }
-        let label = component.label();
-        if keeps_running {
-            error!(component = label, error = reason, "Kept the running version of a component");
-        } else if failure.is_fatal {
-            error!("Failed to init component {label}: {reason}");
-        } else if component.ignore_errors {
-            error!("Ignoring error processing component: {reason}");
-        } else {
-            error!(component = label, error = reason, "Component waits; it is not loaded");
-        }
-        self.reported.insert(component.name.clone(), reason);
-    }
-
-    fn report_recovery(&mut self, name: &str) {
-        set_failed(name, false);
-        self.reported.remove(name);
-    }
-
-    /// Logs the problems of files and folders, each once while it stays the same.
-    fn report_problems(&mut self, problems: BTreeMap<String, String>) {
-        metrics::gauge!("sidegate_resource_problems")
-            .set(u32::try_from(problems.len()).unwrap_or(u32::MAX));
-        for (place, problem) in &problems {
-            if self.reported_files.get(place) != Some(problem) {
-                error!(error = problem, "Kept the last good version of resources");
-            }
-        }
-        self.reported_files = problems;
-    }
-
-    fn warn_scopes_without_store(&self) {
-        for scope in &self.configuration.secret_scopes {
-            if !self.running.contains_key(&scope.store) {
-                warn!(
-                    "Secrets configuration added for '{}', but no matching secret store was found",
-                    scope.store
-                );
-            }
-        }
-    }
 }
 
 fn loaded(run: &Running) -> LoadedComponent {
@@ -364,33 +316,6 @@ fn loaded(run: &Running) -> LoadedComponent {
         component_type: run.component.component_type.clone(),
         version: run.component.version.clone(),
         capabilities: run.backend.capabilities(),
-    }
-}
-
-fn set_failed(component: &str, failed: bool) {
-    metrics::gauge!("sidegate_component_failed", "component" => component.to_owned())
-        .set(f64::from(u8::from(failed)));
-}
-
-fn warn_without_effect(resources: &Resources) {
-    for file in &resources.skipped {
-        warn!(file = %file.display(), "A file that is not named .yaml or .yml is not loaded");
-    }
-    for resource in &resources.unserved {
-        warn!(kind = resource.kind, name = resource.name, origin = %resource.origin,
-            "A resource has no effect in this build");
-    }
-}
-
-fn warn_left_out(plan: &Plan) {
-    for component in &plan.denied {
-        warn!(
-            "component '{}' cannot be loaded because components of type '{}' are not allowed",
-            component.name, component.component_type
-        );
-    }
-    for component in &plan.unserved {
-        warn!(component = component.label(), "This build does not serve components of this type");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::resources::component::{Component, Property, Source};
 /// A reference that cannot be filled in.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("component {component:?}, property {property:?}: {problem}")]
-pub struct Error {
+pub(super) struct Error {
     /// The component.
     pub component: String,
     /// The property.
@@ -26,7 +26,7 @@ pub struct Error {
 
 /// Why a reference cannot be filled in.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Problem {
+pub(super) enum Problem {
     /// The manifest names no store.
     #[error("secretKeyRef {secret:?} needs a secret store: name one in \"auth.secretStore\"")]
     NoStore {
@@ -89,7 +89,7 @@ pub enum Problem {
 }
 
 /// What references and placeholders are filled in from.
-pub struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     /// The environment.
     pub environment: &'a Environment,
     /// The id of the app.

@@ -14,10 +14,12 @@ use sidegate::base::token::Token;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::Invoke;
 use sidegate::blocks::metadata::{Components, Facts, Metadata};
+use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
 use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Limits, Plain, serve};
+use sidegate::registry::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -45,6 +47,7 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
         health: Health::new("app", Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, "app", "")),
         metadata: Arc::new(Metadata::new(facts, Components::default)),
+        secrets: Secrets::new(Registry::empty()),
         shutdown: Shutdown::default(),
     };
     let service = HttpService::new(HttpApi::new(surface, door, blocks));

@@ -7,3 +7,4 @@ mod app_channel;
 mod injection;
 mod invoke;
 mod reload;
+mod secrets;

@@ -24,6 +24,7 @@ use super::access::{Access, Protocol};
 
 mod invoke;
 mod metadata;
+mod secrets;
 mod shutdown;
 mod status;
 mod unary;
@@ -37,6 +38,10 @@ pub enum MethodId {
     GetMetadata,
     /// Adds to what it says.
     SetMetadata,
+    /// One secret.
+    GetSecret,
+    /// Every secret of a store.
+    GetBulkSecret,
     /// Ends the process.
     Shutdown,
 }
@@ -53,7 +58,7 @@ pub struct Method {
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 4] = [
+pub const METHODS: [Method; 6] = [
     Method {
         id: MethodId::InvokeService,
         path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
@@ -68,6 +73,16 @@ pub const METHODS: [Method; 4] = [
         id: MethodId::SetMetadata,
         path: "/dapr.proto.runtime.v1.Dapr/SetMetadata",
         api_name: "metadata",
+    },
+    Method {
+        id: MethodId::GetSecret,
+        path: "/dapr.proto.runtime.v1.Dapr/GetSecret",
+        api_name: "secrets",
+    },
+    Method {
+        id: MethodId::GetBulkSecret,
+        path: "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
+        api_name: "secrets",
     },
     Method {
         id: MethodId::Shutdown,
@@ -140,6 +155,14 @@ impl GrpcApi {
             }
             MethodId::SetMetadata => {
                 let answer = async move |request| metadata::set(&blocks.metadata, request);
+                unary::serve(request, limit, answer).await
+            }
+            MethodId::GetSecret => {
+                let answer = async move |request| secrets::get(&blocks.secrets, request).await;
+                unary::serve(request, limit, answer).await
+            }
+            MethodId::GetBulkSecret => {
+                let answer = async move |request| secrets::bulk(&blocks.secrets, request).await;
                 unary::serve(request, limit, answer).await
             }
             MethodId::Shutdown => {

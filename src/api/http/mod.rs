@@ -34,6 +34,7 @@ mod invoke;
 mod metadata;
 mod metrics;
 pub(crate) mod query;
+mod secrets;
 mod shutdown;
 
 /// What one HTTP listener of the API needs.
@@ -152,6 +153,7 @@ impl HttpApi {
                 Ok(key) => metadata::set(&blocks.metadata, &key, body, self.max_body).await,
                 Err(_) => Ok(answer::bad_path()),
             },
+            RouteId::GetSecret | RouteId::GetBulkSecret => self.secret(found, &head, body).await,
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
             RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {
@@ -160,6 +162,26 @@ impl HttpApi {
             _ => Err(missing_target()),
         };
         result.unwrap_or_else(|error| answer::failure(&error))
+    }
+
+    async fn secret(&self, found: Match, head: &Parts, body: Body) -> Result<Answer, Error> {
+        let path = head.uri.path();
+        let Ok(store) = found.param(0, path) else {
+            return Ok(answer::bad_path());
+        };
+        let rest = secrets::Rest {
+            query: head.uri.query(),
+            body,
+            max_body: self.max_body,
+        };
+        let secrets = &self.blocks.secrets;
+        if found.route().id == RouteId::GetBulkSecret {
+            return secrets::bulk(secrets, &store, rest).await;
+        }
+        match found.param(1, path) {
+            Ok(key) => secrets::single(secrets, (&store, &key), rest).await,
+            Err(_) => Ok(answer::bad_path()),
+        }
     }
 
     /// What happens to every answer, whoever made it.

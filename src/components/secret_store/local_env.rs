@@ -55,12 +55,57 @@ impl SecretStore for LocalEnv {
             && is_reserved(&format!("{}{name}", self.prefix))
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
-            warn!(variable = name, prefix = self.prefix, "Access to env var is forbidden");
+            warn!(
+                variable = name,
+                prefix = self.prefix,
+                "Access to env var is forbidden"
+            );
         }
         Ok(found)
     }
 
     async fn bulk(&self, _metadata: &RequestMetadata) -> Result<Secrets, StoreError> {
         Ok(self.secrets.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::components::secret_store::contract;
+    use crate::components::{ResolvedComponent, ResolvedProperty};
+
+    fn store(prefix: &str) -> LocalEnv {
+        let variables = [
+            ("MY_KEY", "v"),
+            ("MY_", "bare"),
+            ("OTHER", "o"),
+            ("DAPR_API_TOKEN", "t"),
+            ("APP_API_TOKEN", "t"),
+        ];
+        let component = ResolvedComponent {
+            name: "env".to_owned(),
+            component_type: "secretstores.local.env".to_owned(),
+            version: "v1".to_owned(),
+            properties: vec![ResolvedProperty {
+                name: "prefix".to_owned(),
+                value: Secret::new(prefix),
+            }],
+        };
+        let mut reader = Reader::new(&component).unwrap();
+        LocalEnv::start(&mut reader, &variables.into_iter().collect()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn meets_the_contract() {
+        let all: &[(&str, &[(&str, &str)])] = &[
+            ("MY_", &[("MY_", "bare")]),
+            ("MY_KEY", &[("MY_KEY", "v")]),
+            ("OTHER", &[("OTHER", "o")]),
+        ];
+        contract::holds(&store(""), all).await;
+        contract::holds(&store("MY_K"), &[("EY", &[("EY", "v")])]).await;
+        contract::holds(&store("DAPR_"), &[]).await;
+        contract::holds(&store("APP_API_"), &[]).await;
     }
 }

@@ -130,8 +130,11 @@ impl Source {
                     let problem = with_causes(&error);
                     stale.set(1.0);
                     if last_problem.as_ref() != Some(&problem) {
-                        warn!(component = self.component, error = problem,
-                            "Kept the last good secrets");
+                        warn!(
+                            component = self.component,
+                            error = problem,
+                            "Kept the last good secrets"
+                        );
                         last_problem = Some(problem);
                     }
                 }
@@ -217,7 +220,10 @@ impl Layout {
                 numbered.map(|(at, item)| (at.to_string(), item)).collect()
             }
             Some(b'"') => {
-                leaves.push((path.join(&self.separator), Secret::new(parse::<String>(value)?)));
+                leaves.push((
+                    path.join(&self.separator),
+                    Secret::new(parse::<String>(value)?),
+                ));
                 return Ok(());
             }
             // Numbers, booleans and null as they are written.
@@ -277,5 +283,120 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
         }
         deserializer.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::components::secret_store::contract;
+    use crate::components::{ResolvedComponent, ResolvedProperty};
+
+    async fn store(json: &str, settings: &[(&str, &str)]) -> Result<LocalFile, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secrets.json");
+        std::fs::write(&path, json).unwrap();
+        let file = [("secretsFile", path.to_str().unwrap())];
+        let properties = file
+            .iter()
+            .chain(settings)
+            .map(|(name, value)| ResolvedProperty {
+                name: (*name).to_owned(),
+                value: Secret::new(*value),
+            });
+        let component = ResolvedComponent {
+            name: "file".to_owned(),
+            component_type: "secretstores.local.file".to_owned(),
+            version: "v1".to_owned(),
+            properties: properties.collect(),
+        };
+        let mut reader = Reader::new(&component).unwrap();
+        let store = LocalFile::start("file", &mut reader).await;
+        store.map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    const JSON: &str = r#"{
+        "plain": "p", "empty": "", "number": 1.50, "large": 12345678901234567890123,
+        "yes": true, "none": null, "list": ["a", {"b": "c"}], "deep": {"x": {"y": "z"}},
+        "nothing": {}, "escaped\n": "\u00e4"
+    }"#;
+
+    #[tokio::test]
+    async fn meets_the_contract_with_one_key_a_secret() {
+        let expected: &[(&str, &[(&str, &str)])] = &[
+            ("plain", &[("plain", "p")]),
+            ("empty", &[("empty", "")]),
+            ("number", &[("number", "1.50")]),
+            ("large", &[("large", "12345678901234567890123")]),
+            ("yes", &[("yes", "true")]),
+            ("none", &[("none", "null")]),
+            ("list:0", &[("list:0", "a")]),
+            ("list:1:b", &[("list:1:b", "c")]),
+            ("deep:x:y", &[("deep:x:y", "z")]),
+            ("escaped\n", &[("escaped\n", "ä")]),
+        ];
+        contract::holds(&store(JSON, &[]).await.unwrap(), expected).await;
+    }
+
+    #[tokio::test]
+    async fn meets_the_contract_with_several_keys_a_secret() {
+        let settings = [("multiValued", "yes"), ("nestedSeparator", "/")];
+        let expected: &[(&str, &[(&str, &str)])] = &[
+            ("plain", &[("plain", "p")]),
+            ("empty", &[("empty", "")]),
+            ("number", &[("number", "1.50")]),
+            ("large", &[("large", "12345678901234567890123")]),
+            ("yes", &[("yes", "true")]),
+            ("none", &[("none", "null")]),
+            ("list", &[("0", "a"), ("1/b", "c")]),
+            ("deep", &[("x/y", "z")]),
+            ("nothing", &[]),
+            ("escaped\n", &[("escaped\n", "ä")]),
+        ];
+        contract::holds(&store(JSON, &settings).await.unwrap(), expected).await;
+    }
+
+    #[tokio::test]
+    async fn refuses_what_it_could_read_only_in_part() {
+        let deep = format!("{{\"a\": {}1{}}}", "[".repeat(1000), "]".repeat(1000));
+        for (json, problem) in [
+            (r#"{"a:b": 1, "a": {"b": 2}}"#, "\"a:b\" is there twice"),
+            (r#"{"a": 1, "a": 2}"#, "\"a\" is there twice"),
+            ("[]", "is not a JSON object"),
+            ("\"hunter2\"", "is not a JSON object"),
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            ("", "EOF while parsing a value at line 1 column 0"),
+            (&deep, "is nested deeper than 128"),
+        ] {
+            let error = store(json, &[]).await.err();
+            let expected = format!("secrets file \"FILE\": {problem}");
+            assert_eq!(error.as_deref(), Some(expected.as_str()), "{json}");
+        }
+        let multi = store(
+            r#"{"s": {"a:b": 1, "a": {"b": 2}}}"#,
+            &[("multivalued", "1")],
+        )
+        .await;
+        assert!(multi.is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_file_makes_it_panic(text in ".*", multi_valued: bool) {
+            let layout = Layout { separator: ":".to_owned(), multi_valued };
+            let _ = layout.secrets(&text);
+        }
+
+        #[test]
+        fn every_name_and_value_comes_back(
+            secrets in proptest::collection::btree_map("[^:]*", ".*", 0..8)
+        ) {
+            let layout = Layout { separator: ":".to_owned(), multi_valued: false };
+            let read = layout.secrets(&serde_json::to_string(&secrets).unwrap()).unwrap();
+            proptest::prop_assert_eq!(read.len(), secrets.len());
+            for (name, value) in &secrets {
+                proptest::prop_assert_eq!(read[name][name].expose(), value);
+            }
+        }
     }
 }

@@ -70,17 +70,28 @@ pub(crate) mod contract {
         let names: Vec<_> = bulk.keys().map(String::as_str).collect();
         let mut expected_names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
         expected_names.sort_unstable();
-        assert_eq!(names, expected_names, "bulk holds every secret and no other");
+        assert_eq!(
+            names, expected_names,
+            "bulk holds every secret and no other"
+        );
         for (name, keys) in expected {
             let single = store.get(name, &none).await.expect("get answers");
             let single = single.unwrap_or_else(|| panic!("{name} is there"));
             assert_eq!(exposed(&single), *keys, "{name}");
             assert_eq!(exposed(&bulk[*name]), *keys, "{name} in bulk");
             if !store.has_multiple_keys() {
-                assert_eq!(single.keys().collect::<Vec<_>>(), [name], "one key: the name");
+                assert_eq!(
+                    single.keys().collect::<Vec<_>>(),
+                    [name],
+                    "one key: the name"
+                );
             }
             let canonical = store.canonical_name(name);
-            assert_eq!(store.canonical_name(&canonical), canonical, "canonical is final");
+            assert_eq!(
+                store.canonical_name(&canonical),
+                canonical,
+                "canonical is final"
+            );
         }
         for missing in ["", " ", "no such secret", "../x", "\u{0}"] {
             let answer = store.get(missing, &none).await.expect("get answers");

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tracing::warn;
 
 use crate::base::environment::Environment;
+use crate::resources::Error;
 use crate::resources::configuration::{Configuration, merge};
 use crate::resources::decode::{Document, Resources, documents};
-use crate::resources::Error;
 
 /// The largest file that is read, so that a wrong path (a disk image, a pipe) cannot fill the
 /// memory. Kubernetes keeps no object above 1.5 MiB.
@@ -22,7 +22,10 @@ pub async fn resources(folders: &[PathBuf]) -> Result<Resources, Error> {
     let mut resources = Resources::default();
     for folder in folders {
         for file in files_in(folder).await? {
-            if !file.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+            if !file
+                .extension()
+                .is_some_and(|end| end == "yaml" || end == "yml")
+            {
                 resources.skipped.push(file);
                 continue;
             }
@@ -83,7 +86,10 @@ async fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     while let Some(entry) = entries.next_entry().await.map_err(fail)? {
         let path = entry.path();
         // Follows the links of which a mounted ConfigMap is made.
-        if tokio::fs::metadata(&path).await.is_ok_and(|file| file.is_file()) {
+        if tokio::fs::metadata(&path)
+            .await
+            .is_ok_and(|file| file.is_file())
+        {
             files.push(path);
         }
     }
@@ -142,7 +148,10 @@ fn expand_text(text: &str, environment: &Environment) -> Option<String> {
                 expanded.push_str(value);
             }
             None => {
-                warn!(variable = name, "A configuration names a variable that is not set");
+                warn!(
+                    variable = name,
+                    "A configuration names a variable that is not set"
+                );
                 expanded.push_str(&rest[..=end]);
             }
         }

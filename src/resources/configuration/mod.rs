@@ -1,13 +1,15 @@
 //! The configuration of a sidecar: what its `Configuration` documents say, put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::decode::{Document, Text, typed};
+use super::decode::{Document, typed};
 use super::{Error, Origin};
 use crate::base::names::nearest;
+use wire::Spec;
+
+mod wire;
 
 /// The sections of a `Configuration` that have an effect.
 const SERVED: [&str; 9] = [
@@ -70,17 +72,8 @@ pub struct ApiRule {
     pub name: String,
     /// The version as written, such as `v1` or `v1.0-alpha1`.
     pub version: String,
-    /// The protocol; `None` where the rule names none, and then it is meant for both.
-    pub protocol: Option<Protocol>,
-}
-
-/// A protocol of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP.
-    Http,
-    /// gRPC.
-    Grpc,
+    /// The protocol as written: `http` or `grpc`.
+    pub protocol: String,
 }
 
 /// The settings of the metrics.
@@ -175,7 +168,7 @@ fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
     if spec.is_null() {
         return Ok(Configuration::default());
     }
-    let raw: RawSpec = typed(origin, spec).map_err(|error| match error {
+    let raw: Spec = typed(origin, spec).map_err(|error| match error {
         Error::Field {
             origin,
             field,
@@ -208,7 +201,7 @@ fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
 }
 
 fn refuse_repeated_stores(origin: &Origin, scopes: &[SecretScope]) -> Result<(), Error> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (at, scope) in scopes.iter().enumerate() {
         if !seen.insert(&scope.store) {
             return Err(Error::Field {
@@ -258,208 +251,5 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(fields) => fields.is_empty(),
         Value::Array(items) => items.is_empty(),
         _ => false,
-    }
-}
-
-// A misspelt field in `secrets` or `api` would leave something open, so these two take no others.
-// Everything else is read leniently.
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RawSpec {
-    secrets: RawSecrets,
-    api: RawApi,
-    metric: Option<RawMetrics>,
-    metrics: Option<RawMetrics>,
-    logging: RawLogging,
-    components: RawComponents,
-    features: Vec<RawFeature>,
-    http_pipeline: RawPipeline,
-    app_http_pipeline: RawPipeline,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawSecrets {
-    scopes: Vec<RawScope>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RawScope {
-    store_name: Text,
-    #[serde(default)]
-    default_access: DefaultAccess,
-    #[serde(default)]
-    allowed_secrets: Vec<Text>,
-    #[serde(default)]
-    denied_secrets: Vec<Text>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(try_from = "Text")]
-struct DefaultAccess {
-    deny: bool,
-}
-
-impl TryFrom<Text> for DefaultAccess {
-    type Error = String;
-
-    fn try_from(Text(text): Text) -> Result<Self, String> {
-        match text.to_ascii_lowercase().as_str() {
-            "deny" => Ok(Self { deny: true }),
-            "" | "allow" => Ok(Self { deny: false }),
-            _ => Err(format!("defaultAccess {text} can be either allow or deny")),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct RawApi {
-    allowed: Vec<RawApiRule>,
-    denied: Vec<RawApiRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawApiRule {
-    name: Text,
-    #[serde(default)]
-    version: Text,
-    protocol: Option<Protocol>,
-}
-
-impl<'de> Deserialize<'de> for Protocol {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(text) = Text::deserialize(deserializer)?;
-        match text.to_ascii_lowercase().as_str() {
-            "http" => Ok(Self::Http),
-            "grpc" => Ok(Self::Grpc),
-            _ => Err(serde::de::Error::custom(format!(
-                "{text:?} is not a protocol: accepted are \"http\" and \"grpc\""
-            ))),
-        }
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RawMetrics {
-    enabled: Option<bool>,
-    record_error_codes: Option<bool>,
-    latency_distribution_buckets: Option<Vec<f64>>,
-    http: RawHttpMetrics,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RawHttpMetrics {
-    increased_cardinality: Option<bool>,
-    exclude_verbs: bool,
-    path_matching: Vec<Text>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RawLogging {
-    api_logging: RawApiLogging,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RawApiLogging {
-    enabled: Option<bool>,
-    #[serde(rename = "obfuscateURLs")]
-    obfuscate_urls: bool,
-    omit_health_checks: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawComponents {
-    deny: Vec<Text>,
-}
-
-#[derive(Deserialize)]
-struct RawFeature {
-    name: Text,
-    #[serde(default)]
-    enabled: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RawPipeline {
-    handlers: Vec<RawHandler>,
-}
-
-#[derive(Deserialize)]
-struct RawHandler {
-    #[serde(default)]
-    name: Text,
-    #[serde(default, rename = "type")]
-    handler_type: Text,
-}
-
-impl RawSpec {
-    fn into_configuration(self) -> Configuration {
-        let logging = self.logging.api_logging;
-        Configuration {
-            secret_scopes: self.secrets.scopes.into_iter().map(Into::into).collect(),
-            allowed_apis: self.api.allowed.into_iter().map(Into::into).collect(),
-            denied_apis: self.api.denied.into_iter().map(Into::into).collect(),
-            // `metric` is the older name of `metrics`.
-            metrics: self.metrics.or(self.metric).unwrap_or_default().into(),
-            api_logging: ApiLogging {
-                enabled: logging.enabled,
-                obfuscate_urls: logging.obfuscate_urls,
-                omit_health_checks: logging.omit_health_checks,
-            },
-            denied_components: texts(self.components.deny),
-            features: self
-                .features
-                .into_iter()
-                .map(|feature| (feature.name.0, feature.enabled))
-                .collect(),
-        }
-    }
-}
-
-fn texts(list: Vec<Text>) -> Vec<String> {
-    list.into_iter().map(|text| text.0).collect()
-}
-
-impl From<RawScope> for SecretScope {
-    fn from(raw: RawScope) -> Self {
-        Self {
-            store: raw.store_name.0,
-            deny_by_default: raw.default_access.deny,
-            allowed: texts(raw.allowed_secrets),
-            denied: texts(raw.denied_secrets),
-        }
-    }
-}
-
-impl From<RawApiRule> for ApiRule {
-    fn from(raw: RawApiRule) -> Self {
-        Self {
-            name: raw.name.0,
-            version: raw.version.0,
-            protocol: raw.protocol,
-        }
-    }
-}
-
-impl From<RawMetrics> for Metrics {
-    fn from(raw: RawMetrics) -> Self {
-        Self {
-            enabled: raw.enabled.unwrap_or(true),
-            latency_buckets_ms: raw.latency_distribution_buckets,
-            increased_cardinality: raw.http.increased_cardinality,
-            exclude_verbs: raw.http.exclude_verbs,
-            path_matching: texts(raw.http.path_matching),
-            record_error_codes: raw.record_error_codes.unwrap_or_default(),
-        }
     }
 }

@@ -35,8 +35,8 @@ async fn refuses_types_that_do_not_exist() {
         (
             "SecretStores.local.env",
             "[CREATE_COMPONENT_FAILURE]: initialization error occurred for x \
-             (SecretStores.local.env/v1): incorrect type SecretStores.local.env; accepted are types \
-             that begin with one of bindings., configuration., conversation., crypto., lock., \
+             (SecretStores.local.env/v1): incorrect type SecretStores.local.env; accepted are \
+             types that begin with one of bindings., configuration., conversation., crypto., lock., \
              middleware., nameresolution., pubsub., secretstores., state., workflowbackend.",
         ),
     ] {
@@ -121,7 +121,8 @@ async fn what_cannot_be_read_stops_the_start_with_file_document_and_field() {
     for (document, expected) in [
         (
             bad_name.as_str(),
-            ": field \"metadata.name\": invalid name \"a/b\" for \"Component\": may not contain '/'",
+            ": field \"metadata.name\": invalid name \"a/b\" for \"Component\": \
+             may not contain '/'",
         ),
         (no_type, ": field \"spec\": missing field \"type\""),
         (
@@ -171,14 +172,14 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
         ),
         (
             scopes(&format!("{scope}      denySecrets: [a]\n")),
-            "file \"DIR/c.yaml\", document 1: field \"spec.secrets.scopes[0].denySecrets\": unknown \
-             field \"denySecrets\", expected one of \"storeName\", \"defaultAccess\", \
+            "file \"DIR/c.yaml\", document 1: field \"spec.secrets.scopes[0].denySecrets\": \
+             unknown field \"denySecrets\", expected one of \"storeName\", \"defaultAccess\", \
              \"allowedSecrets\", \"deniedSecrets\"",
         ),
         (
             handler.to_owned(),
-            "file \"DIR/c.yaml\", document 1: field \"spec.httpPipeline.handlers[0]\": handler \"h\" \
-             of type \"middleware.http.oauth2\" is not served by this build, and a middleware is \
+            "file \"DIR/c.yaml\", document 1: field \"spec.httpPipeline.handlers[0]\": \
+             handler \"h\" of type \"middleware.http.oauth2\" is not served by this build, and a middleware is \
              never skipped",
         ),
         (

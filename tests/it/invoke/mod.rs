@@ -28,10 +28,12 @@ use sidegate::auth::tokens::ApiTokens;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::Invoke;
 use sidegate::blocks::metadata::{Components, Facts, Metadata};
+use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
 use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Limits, Plain, serve};
+use sidegate::registry::Registry;
 use sidegate::testing::http_client::send;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +75,7 @@ impl Sidecar {
             health: Health::new("app", Readiness::new(), Readiness::new()),
             invoke: Arc::new(Invoke::new(channel, "app", "ns")),
             metadata: Arc::new(Metadata::new(facts, Components::default)),
+            secrets: Secrets::new(Registry::empty()),
             shutdown: Shutdown::default(),
         };
         let tokens = ApiTokens::new(api_token.map(token));

@@ -36,8 +36,8 @@ async fn refuses_types_that_do_not_exist() {
             "SecretStores.local.env",
             "[CREATE_COMPONENT_FAILURE]: initialization error occurred for x \
              (SecretStores.local.env/v1): incorrect type SecretStores.local.env; accepted are \
-             types that begin with one of bindings., configuration., conversation., crypto., lock., \
-             middleware., nameresolution., pubsub., secretstores., state., workflowbackend.",
+             types that begin with one of bindings., configuration., conversation., crypto., \
+             lock., middleware., nameresolution., pubsub., secretstores., state., workflowbackend.",
         ),
     ] {
         let files = Files::new();
@@ -179,8 +179,8 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
         (
             handler.to_owned(),
             "file \"DIR/c.yaml\", document 1: field \"spec.httpPipeline.handlers[0]\": \
-             handler \"h\" of type \"middleware.http.oauth2\" is not served by this build, and a middleware is \
-             never skipped",
+             handler \"h\" of type \"middleware.http.oauth2\" is not served by this build, and a \
+             middleware is never skipped",
         ),
         (
             "kind: Nothing\n".to_owned(),

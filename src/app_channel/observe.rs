@@ -43,3 +43,45 @@ pub(super) fn call(road: Road, method: &'static str, start: Instant, status: Opt
     counter!("dapr_http_client_completed_count", &labels).increment(1);
     histogram!("dapr_http_client_roundtrip_latency", &labels).record(millis);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    #[test]
+    fn labels_hold_nothing_that_a_caller_makes_up() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let made_up = Method::from_bytes(b"MADE-UP").unwrap();
+        metrics::with_local_recorder(&recorder, || {
+            let now = Instant::now();
+            call(
+                Road::InvokeHttp,
+                method_label(&made_up),
+                now,
+                Some(StatusCode::OK),
+            );
+            call(Road::InvokeHttp, method_label(&Method::GET), now, None);
+            call(
+                Road::HealthProbeHttp,
+                "GET",
+                now,
+                Some(StatusCode::NO_CONTENT),
+            );
+        });
+        let text = recorder.handle().render();
+        for line in [
+            r#"dapr_http_client_completed_count{method="OTHER",path="invoke",status="200"} 1"#,
+            r#"dapr_http_client_completed_count{method="GET",path="invoke",status="0"} 1"#,
+            r#"dapr_http_healthprobes_completed_count{status="204"} 1"#,
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        for name in [
+            "dapr_http_client_roundtrip_latency",
+            "dapr_http_healthprobes_roundtrip_latency",
+        ] {
+            assert!(text.contains(name), "{name}\n{text}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
@@ -22,9 +22,9 @@ use super::limit::Limit;
 use super::roads::Road;
 use super::token::AppToken;
 use super::{AddressError, AppChannelConfig, Error, observe, tls};
-use crate::process::tasks::with_causes;
+use crate::process::tasks::{BoxError, with_causes};
 
-/// How long a TCP connection to the app may take.
+/// How long a connection to the app may take, with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an idle connection is kept. Servers close idle connections too (gunicorn after 2 s,
@@ -35,16 +35,24 @@ const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// The most idle connections.
 const MAX_IDLE: usize = 1024;
 
-/// The most bytes of the headers of an answer.
+/// The most bytes of the headers of an answer. hyper looks between reads, so that up to twice as
+/// many may pass.
 const MAX_HEADER_BYTES: u16 = u16::MAX;
 
 /// The most headers of an answer.
 const MAX_HEADERS: usize = 256;
 
+/// The window of one HTTP/2 stream: how much of an answer is held for a caller who reads slowly.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// The window of a whole HTTP/2 connection: so large that the windows of its streams alone hold an
+/// app back. All calls share one connection, and slow readers must not stop the others.
+const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
+
 /// The HTTP client of the app.
 #[derive(Debug)]
 pub(super) struct Transport {
-    client: Client<HttpsConnector<AppAddress>, RequestBody>,
+    client: Client<Connector, RequestBody>,
     scheme: Scheme,
     authority: Authority,
     token: AppToken,
@@ -65,12 +73,12 @@ impl Transport {
             port: config.port,
         };
         let is_tls = config.protocol.is_tls();
-        let connector = HttpsConnector::new(
+        let connector = Connector(HttpsConnector::new(
             address,
             tls::unverified(),
             is_tls,
             Arc::new(FixedServerNameResolver::new(name)),
-        );
+        ));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
@@ -79,6 +87,8 @@ impl Transport {
             .http1_max_buf_size(usize::from(MAX_HEADER_BYTES))
             .http1_max_headers(MAX_HEADERS)
             .http2_max_header_list_size(u32::from(MAX_HEADER_BYTES))
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_only(config.protocol.is_http2_only())
             .build(connector);
         Ok(Self {
@@ -139,6 +149,25 @@ impl Transport {
     }
 }
 
+/// Opens connections to the app, with TLS where its protocol has it, within a time limit.
+#[derive(Clone, Debug)]
+struct Connector(HttpsConnector<AppAddress>);
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connection = self.0.call(uri);
+        Box::pin(async move { tokio::time::timeout(CONNECT_TIMEOUT, connection).await? })
+    }
+}
+
 /// Connects to the app, whatever URI it is asked for.
 #[derive(Clone, Debug)]
 struct AppAddress {
@@ -158,8 +187,7 @@ impl Service<Uri> for AppAddress {
     fn call(&mut self, _: Uri) -> Self::Future {
         let Self { host, port } = self.clone();
         Box::pin(async move {
-            let connect = TcpStream::connect((&*host, port));
-            let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect).await??;
+            let stream = TcpStream::connect((&*host, port)).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })

@@ -70,16 +70,16 @@ fn get(path: &str) -> Request<RequestBody> {
     Request::get(path).body(whole("")).unwrap()
 }
 
-type Sender = tokio::sync::mpsc::Sender<Result<Frame<Bytes>, BoxError>>;
+pub(crate) type Sender = tokio::sync::mpsc::Sender<Result<Frame<Bytes>, BoxError>>;
 
 /// A body of unknown length, written by the test.
-fn streamed() -> (Sender, UnsyncBoxBody<Bytes, BoxError>) {
+pub(crate) fn streamed() -> (Sender, UnsyncBoxBody<Bytes, BoxError>) {
     let (sender, receiver) = tokio::sync::mpsc::channel(1);
     let frames = ReceiverStream::new(receiver);
     (sender, UnsyncBoxBody::new(StreamBody::new(frames)))
 }
 
-async fn feed(sender: &mut Sender, data: &'static [u8]) {
+pub(crate) async fn feed(sender: &mut Sender, data: &'static [u8]) {
     let frame = Frame::data(Bytes::from_static(data));
     sender.send(Ok(frame)).await.unwrap();
 }

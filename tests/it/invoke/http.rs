@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use super::{Sidecar, TOKEN_HEADER, basic, error_body, message};
-use crate::app_channel::{Server, config, token};
+use crate::app_channel::{Server, config, feed, streamed, token};
 
 #[tokio::test]
 async fn an_app_is_addressed_by_header_basic_authentication_or_path() {
@@ -349,6 +349,136 @@ async fn interim_answers_and_upgrades_of_the_app_are_not_passed_on() {
         let seen = sidecar.get("/v1.0/invoke/app/method/x").await;
         assert_eq!(seen.status(), status, "{answer}: {seen:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_with_too_many_header_bytes_is_an_error() {
+    let header = "x".repeat(1 << 20);
+    let answer = format!("HTTP/1.1 200 OK\r\nx: {header}\r\ncontent-length: 0\r\n\r\n");
+    let (address, _app) = raw_app(Box::leak(answer.into_boxed_str())).await;
+    let sidecar = Sidecar::of(config(AppProtocol::Http, address)).await;
+    assert_eq!(sidecar.get("/v1.0/invoke/app/method/x").await.status(), 500);
+}
+
+#[tokio::test]
+async fn a_tunnel_is_not_opened() {
+    let app = FakeApp::start().await;
+    let sidecar = Sidecar::of(config(AppProtocol::Http, app.address())).await;
+    let mut stream = TcpStream::connect(sidecar.http).await.unwrap();
+    let request = "CONNECT a:80 HTTP/1.1\r\nhost: a\r\ndapr-app-id: app\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&start), "HTTP/1.1 500");
+    assert!(app.recorded().is_empty());
+}
+
+/// Reads until `text` has come.
+async fn read_until(stream: &mut TcpStream, text: &str) {
+    let mut seen = Vec::new();
+    while !seen.ends_with(text.as_bytes()) {
+        seen.push(stream.read_u8().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_event_reaches_the_caller_before_the_next_one_exists() {
+    let (senders, mut sender) = tokio::sync::mpsc::channel(1);
+    let app = Server::start(move |_| {
+        let senders = senders.clone();
+        async move {
+            let (sender, body) = streamed();
+            senders.send(sender).await.unwrap();
+            let mut answer = Response::new(body);
+            let events = http::HeaderValue::from_static("text/event-stream");
+            answer.headers_mut().insert("content-type", events);
+            answer
+        }
+    })
+    .await;
+    for protocol in [AppProtocol::Http, AppProtocol::H2c] {
+        let sidecar = Sidecar::of(config(protocol, app.address)).await;
+        let mut caller = TcpStream::connect(sidecar.http).await.unwrap();
+        let request = "GET /v1.0/invoke/app/method/x HTTP/1.1\r\nhost: a\r\n\r\n";
+        caller.write_all(request.as_bytes()).await.unwrap();
+        let mut events = sender.recv().await.unwrap();
+        read_until(&mut caller, "\r\n\r\n").await;
+        for event in ["data: 1\n\n", "data: 2\n\n"] {
+            feed(&mut events, event.as_bytes()).await;
+            read_until(&mut caller, event).await;
+        }
+        // The caller goes away, and the app hears of it.
+        drop(caller);
+        events.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn callers_that_do_not_read_hold_up_nobody_else() {
+    let app = FakeApp::answering(|seen| {
+        let size = if seen.uri.path() == "/large" {
+            8 << 20
+        } else {
+            0
+        };
+        Response::new(Full::from(vec![7; size]))
+    })
+    .await;
+    for protocol in [AppProtocol::Http, AppProtocol::H2c] {
+        let sidecar = Sidecar::of(config(protocol, app.address())).await;
+        let mut stuck = Vec::new();
+        for _ in 0..16 {
+            let mut caller = TcpStream::connect(sidecar.http).await.unwrap();
+            let request = "GET /v1.0/invoke/app/method/large HTTP/1.1\r\nhost: a\r\n\r\n";
+            caller.write_all(request.as_bytes()).await.unwrap();
+            read_until(&mut caller, "\r\n\r\n").await;
+            stuck.push(caller);
+        }
+        assert_eq!(
+            sidecar.get("/v1.0/invoke/app/method/small").await.status(),
+            200
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_it_waits_frees_its_place_in_the_queue() {
+    let (senders, mut sender) = tokio::sync::mpsc::channel(8);
+    let app = Server::start(move |request: Request<hyper::body::Incoming>| {
+        let senders = senders.clone();
+        async move {
+            let (sender, body) = streamed();
+            let path = request.uri().path().to_owned();
+            senders.send((path, sender)).await.unwrap();
+            Response::new(body)
+        }
+    })
+    .await;
+    let sidecar = Sidecar::of(AppChannelConfig {
+        max_concurrency: std::num::NonZeroUsize::new(1),
+        ..config(AppProtocol::Http, app.address)
+    })
+    .await;
+    let call = async |path: &str| {
+        let mut caller = TcpStream::connect(sidecar.http).await.unwrap();
+        let request = format!("GET /v1.0/invoke/app/method/{path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        caller.write_all(request.as_bytes()).await.unwrap();
+        caller
+    };
+    let _first = call("1").await;
+    let (path, busy) = sender.recv().await.unwrap();
+    assert_eq!(path, "/1");
+    drop(call("2").await);
+    let _third = call("3").await;
+    drop(busy);
+    // The second one may have got its place before it was seen to be gone; it never keeps it.
+    let (mut path, mut answer) = sender.recv().await.unwrap();
+    if path == "/2" {
+        answer.closed().await;
+        (path, answer) = sender.recv().await.unwrap();
+    }
+    assert_eq!(path, "/3");
+    drop(answer);
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The unchanged Dapr SDKs against a real sidecar: tests/sdk/run PATH-OF-SIDEGATE
+# What is tested in other languages: tests/others.sh PATH-OF-SIDEGATE
 #
-# Installs each SDK by its pinned versions into a cache outside the tree. A language that this
-# machine cannot run is counted as skipped with the reason; with CI=true that is a failure.
+# The packing of the image, and the unchanged Dapr SDKs against a real sidecar. Installs each SDK by
+# its pinned versions into a cache outside the tree. What this machine cannot run is counted as
+# skipped with the reason; with CI=true that is a failure.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 
 sidegate=${1:?path of the program sidegate}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/sdk
@@ -36,15 +37,19 @@ install_javascript() {
         touch "$into/complete"
 }
 
-# Runs a program as the app of a sidecar with both tokens.
+# Runs a program as the app of a sidecar with both tokens. It writes a line for each of its cases;
+# one that ends before its first case, or badly though all passed, is a failure too.
 drive() {
-    local name=$1 before
+    local name=$1 code=0 cases=$results.$1
     shift
-    before=$(wc -l <"$results")
-    # What fails is counted below; a program that ends before its first case is a failure too.
-    SDK_RESULTS=$results "$sidegate" run --app-id sdk --resources-path tests/sdk/resources \
-        --config tests/sdk/configuration.yaml --log-level warn -- "$@" ||
-        [ "$(wc -l <"$results")" -gt "$before" ] || echo "FAIL $name did not start" >>"$results"
+    : >"$cases"
+    SDK_RESULTS=$cases "$sidegate" run --app-id sdk --resources-path tests/sdk/resources \
+        --config tests/sdk/configuration.yaml --log-level warn -- "$@" || code=$?
+    if [ ! -s "$cases" ] || { [ "$code" != 0 ] && ! grep -q '^FAIL ' "$cases"; }; then
+        echo "FAIL $name ended with code $code" >>"$cases"
+    fi
+    cat "$cases" >>"$results"
+    rm "$cases"
 }
 
 skip() {
@@ -52,8 +57,12 @@ skip() {
 }
 
 if ! command -v python3 >/dev/null; then
+    skip image "no python3"
     skip python "no python3"
 else
+    outcome=PASS
+    (cd image && python3 -B -m unittest --quiet test_pack) || outcome=FAIL
+    echo "$outcome image packs what container runtimes read" >>"$results"
     into=$(folder python tests/sdk/python/requirements.txt <(python3 --version))
     if install_python "$into"; then
         drive python "$into/bin/python" tests/sdk/python/cases.py
@@ -76,8 +85,8 @@ fi
 sort "$results"
 passed=$(grep -c '^PASS ' "$results" || true)
 failed=$(grep -c '^FAIL ' "$results" || true)
-printf '%s\n' "${reasons[@]}"
-echo "SDKs: $passed passed, $failed failed, ${#reasons[@]} skipped"
+[ "${#reasons[@]}" = 0 ] || printf '%s\n' "${reasons[@]}"
+echo "other languages: $passed passed, $failed failed, ${#reasons[@]} skipped"
 [ "$failed" = 0 ] || exit 1
 if [ "${#reasons[@]}" -gt 0 ] && [ "${CI:-}" = true ]; then
     echo "a skip is a failure where CI=true" >&2

@@ -7,7 +7,6 @@ mod story;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -154,9 +153,4 @@ fn shown(token: &Secret) -> String {
     // These tokens live as long as the demo.
     let text: String = token.expose().chars().take(6).collect();
     format!("{text}…")
-}
-
-/// A value as indented JSON.
-fn pretty(value: &serde_json::Value) -> anyhow::Result<String> {
-    serde_json::to_string_pretty(value).context("a JSON value can be written")
 }

@@ -13,7 +13,6 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::pretty;
 use super::stage::{APP_ID, Stage};
 use super::story::Story;
 use crate::cli::loopback::{address, send_on};
@@ -23,10 +22,7 @@ pub(super) async fn patch(story: &mut Story, stage: &Stage) -> anyhow::Result<()
     story.step("A webhook gives an annotated pod its sidecar, as the API server asks it to");
     let webhook = stage.webhook().await?;
     let mut pod = pod();
-    story.say(&format!(
-        "annotations {}",
-        pretty(&pod["metadata"]["annotations"])?
-    ));
+    story.say(&yaml("annotations", &pod["metadata"]["annotations"])?);
     story.request(&format!(
         "POST https://localhost:{}/mutate   an AdmissionReview",
         webhook.port
@@ -46,7 +42,7 @@ pub(super) async fn patch(story: &mut Story, stage: &Stage) -> anyhow::Result<()
     let none = json!(null);
     let sidecar = named(&pod["spec"]["initContainers"], "daprd").unwrap_or(&none);
     let app = named(&pod["spec"]["containers"], "web").unwrap_or(&none);
-    story.say(&format!("container daprd {}", pretty(&excerpt(sidecar))?));
+    story.say(&yaml("container daprd", &excerpt(sidecar))?);
     story.check(
         sidecar["restartPolicy"] == json!("Always"),
         "a native sidecar \"daprd\" runs before and beside the app",
@@ -157,4 +153,8 @@ fn excerpt(container: &Value) -> Value {
         "env": env,
         "securityContext": container["securityContext"],
     })
+}
+
+fn yaml(title: &str, value: &Value) -> anyhow::Result<String> {
+    serde_saphyr::to_string(&json!({title: value})).context("a JSON value can be written as YAML")
 }

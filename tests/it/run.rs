@@ -139,8 +139,7 @@ async fn takes_tokens_from_the_environment() {
 async fn one_signal_stops_the_app_with_its_children_and_the_sidecar() {
     // The child ignores the signal: only the end of its whole group ends it.
     let script = "trap 'exit 5' INT; env; \
-                  sh -c 'trap \"\" INT TERM; echo CHILD=$$; echo ready; while :; do sleep 60; done' & \
-                  wait";
+                  sh -c 'trap \"\" INT TERM; echo CHILD=$$; echo ready; exec sleep 600' & wait";
     let running = Running::start(sidegate_run(&[], &["sh", "-c", script])).await;
     let child = std::path::Path::new("/proc").join(running.value("CHILD"));
     assert!(child.exists());

@@ -53,7 +53,7 @@ pub(super) struct Settings {
     pub(super) liveness: ProbeTimes,
     pub(super) readiness: ProbeTimes,
     pub(super) seccomp_profile: &'static str,
-    /// What the pod adds to the sidecar's environment: each name once, none of [`RESERVED`].
+    /// What the pod adds to the sidecar's environment: each name once, none of [`env::RESERVED`].
     pub(super) env: Vec<EnvVar>,
     /// What the pod adds to the sidecar's mounts.
     pub(super) mounts: Vec<VolumeMount>,

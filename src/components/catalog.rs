@@ -126,3 +126,55 @@ fn secret_store_type(component: &ResolvedComponent) -> Result<SecretStoreType, E
             version: component.version.clone(),
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn build_type(component_type: &str, version: &str) -> Result<Backend, Error> {
+        let component = ResolvedComponent {
+            name: "c".to_owned(),
+            component_type: component_type.to_owned(),
+            version: version.to_owned(),
+            properties: Vec::new(),
+        };
+        build(&component, &Environment::default()).await
+    }
+
+    #[tokio::test]
+    async fn knows_types_in_any_case_but_their_category_in_one() {
+        for (component_type, version) in [
+            ("secretstores.local.env", "v1"),
+            ("secretstores.LOCAL.Env", "V1"),
+            ("secretstores.local.env", "v0"),
+            ("secretstores.local.env", ""),
+        ] {
+            assert!(
+                build_type(component_type, version).await.is_ok(),
+                "{component_type}"
+            );
+        }
+        for (component_type, version, code) in [
+            ("secretstores.local.env", "v2", "couldn't find secret store"),
+            ("secretstores.nope", "v1", "couldn't find secret store"),
+            ("SecretStores.local.env", "v1", "incorrect type"),
+            ("secretstores", "v1", "incorrect type"),
+            ("", "v1", "incorrect type"),
+        ] {
+            let error = build_type(component_type, version).await.err().unwrap();
+            assert_eq!(error.code(), "CREATE_COMPONENT_FAILURE");
+            assert!(
+                error.to_string().starts_with(code),
+                "{component_type}: {error}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_store_needs_its_file() {
+        let error = build_type("secretstores.local.file", "v1").await.err();
+        let error = error.unwrap();
+        assert_eq!(error.to_string(), "missing local secrets file in metadata");
+        assert_eq!(error.code(), "INIT_COMPONENT_FAILURE");
+    }
+}

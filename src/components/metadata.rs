@@ -152,3 +152,76 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::secret::Secret;
+    use crate::components::ResolvedProperty;
+
+    fn component(properties: &[(&str, &str)]) -> ResolvedComponent {
+        ResolvedComponent {
+            name: "c".to_owned(),
+            component_type: "secretstores.x".to_owned(),
+            version: "v1".to_owned(),
+            properties: properties
+                .iter()
+                .map(|(name, value)| ResolvedProperty {
+                    name: (*name).to_owned(),
+                    value: Secret::new(*value),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn finds_settings_by_any_of_their_names_in_any_case() {
+        let component = component(&[("VAULTNAME", "v"), ("spnClientId", "i"), ("flag", "Yes")]);
+        let mut reader = Reader::new(&component).unwrap();
+        assert_eq!(reader.text(&["vaultName"]), Ok(Some("v")));
+        assert_eq!(
+            reader.text(&["azureClientId", "spnClientId"]),
+            Ok(Some("i"))
+        );
+        assert_eq!(reader.text(&["absent"]), Ok(None));
+        assert_eq!(reader.truthy(&["flag"]), Ok(true));
+        assert_eq!(reader.truthy(&["absent"]), Ok(false));
+        let missing = reader.required(&["absent"], "it is missing");
+        assert_eq!(missing, Err(Error::Missing("it is missing")));
+    }
+
+    #[test]
+    fn refuses_settings_that_are_given_twice() {
+        let twice = component(&[("secretsFile", "a"), ("SecretsFile", "b")]);
+        let error = Reader::new(&twice).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "key SecretsFile is duplicate in the metadata"
+        );
+        let both = component(&[("clientId", "a"), ("spnClientId", "b")]);
+        let mut reader = Reader::new(&both).unwrap();
+        let error = reader.text(&["clientId", "spnClientId"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"clientId\" and \"spnClientId\" are names of one setting; give one of them"
+        );
+    }
+
+    #[test]
+    fn reads_durations_and_sizes_without_showing_wrong_ones() {
+        let component = component(&[("a", "30"), ("b", "1m"), ("c", "hunter2"), ("d", "4Mi")]);
+        let mut reader = Reader::new(&component).unwrap();
+        let seconds = |seconds| Ok(Some(Duration::from_secs(seconds)));
+        assert_eq!(reader.duration(&["a"]), seconds(30));
+        assert_eq!(reader.duration(&["b"]), seconds(60));
+        assert_eq!(reader.bytes(&["d"]), Ok(Some(4 << 20)));
+        assert_eq!(
+            reader.duration(&["c"]).unwrap_err().to_string(),
+            "the value of \"c\" is not a duration, such as \"1m30s\" or whole seconds"
+        );
+        assert_eq!(
+            reader.bytes(&["c"]).unwrap_err().to_string(),
+            "the value of \"c\" is not a number of bytes, such as \"4Mi\""
+        );
+    }
+}

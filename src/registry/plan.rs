@@ -178,3 +178,130 @@ fn order_by_need(needs: &[Option<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     }
     Ok(order)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::decode::Resources;
+    use std::path::Path;
+
+    /// A component a line: name, type, the store that it needs or `-`.
+    fn components(lines: &[&str]) -> Vec<Component> {
+        let mut resources = Resources::default();
+        for line in lines {
+            let mut words = line.split(' ');
+            let mut word = || words.next().unwrap();
+            let (name, component_type, store) = (word(), word(), word());
+            let reference = if store == "-" {
+                "value: v"
+            } else {
+                "secretKeyRef: {name: s}"
+            };
+            let text = format!(
+                "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n\
+                 spec: {{type: {component_type}, metadata: [{{name: p, {reference}}}]}}\n\
+                 auth: {{secretStore: '{}'}}\n",
+                store.trim_matches('-')
+            );
+            resources.add(Path::new("f.yaml"), &text);
+        }
+        assert!(resources.problems.is_empty());
+        resources.components
+    }
+
+    const FILTER: Filter<'static> = Filter {
+        app_id: "app",
+        namespace: None,
+        denied: &[],
+        default_store: None,
+    };
+
+    fn names(components: &[Component]) -> Vec<&str> {
+        components
+            .iter()
+            .map(|component| component.name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn stores_come_after_those_that_they_need_and_before_all_others() {
+        for (lines, order) in [
+            (
+                &["a secretstores.x -", "b secretstores.x -"][..],
+                &["a", "b"][..],
+            ),
+            (&["a secretstores.x b", "b secretstores.x -"], &["b", "a"]),
+            (&["other foo.x a", "a secretstores.x -"], &["a", "other"]),
+            (
+                &[
+                    "a secretstores.x c",
+                    "b secretstores.x -",
+                    "c secretstores.x b",
+                ],
+                &["b", "c", "a"],
+            ),
+            // A store that is not there is found out when the reference is read.
+            (&["a secretstores.x gone"], &["a"]),
+        ] {
+            let plan = plan(components(lines), &FILTER).unwrap();
+            assert_eq!(names(&plan.components), order, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_reference_without_a_store_needs_the_default_one() {
+        let lines = ["a secretstores.x -", "kubernetes secretstores.x -"];
+        let mut written = components(&lines);
+        written[0].properties[0].source = Source::Secret {
+            name: "s".to_owned(),
+            key: "k".to_owned(),
+        };
+        let filter = Filter {
+            default_store: Some("kubernetes"),
+            ..FILTER
+        };
+        let plan = plan(written, &filter).unwrap();
+        assert_eq!(names(&plan.components), ["kubernetes", "a"]);
+    }
+
+    #[test]
+    fn names_a_cycle() {
+        for (lines, cycle) in [
+            (&["a secretstores.x a"][..], &["a", "a"][..]),
+            (
+                &["a secretstores.x b", "b secretstores.x a"],
+                &["a", "b", "a"],
+            ),
+        ] {
+            let error = plan(components(lines), &FILTER).unwrap_err();
+            let cycle = cycle.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(error, Error::Cycle(cycle));
+        }
+    }
+
+    #[test]
+    fn leaves_out_what_is_denied_or_not_served() {
+        let lines = [
+            "a secretstores.x -",
+            "b SECRETSTORES.Y -",
+            "c state.redis -",
+            "d secretstores.z -",
+        ];
+        for (denied, expected) in [
+            (&[][..], &["a", "d", "b"][..]),
+            (&["secretstores.x"], &["d", "b"]),
+            (&["secretstores.X/v0", "secretstores.z/v2"], &["d", "b"]),
+            (&["secretstores.y/v1"], &["a", "d"]),
+        ] {
+            let denied: Vec<_> = denied.iter().map(|entry| (*entry).to_owned()).collect();
+            let filter = Filter {
+                denied: &denied,
+                ..FILTER
+            };
+            let plan = plan(components(&lines), &filter).unwrap();
+            assert_eq!(names(&plan.components), expected, "{denied:?}");
+            assert_eq!(names(&plan.unserved), ["c"]);
+            assert_eq!(plan.denied.len() + plan.components.len(), 3);
+        }
+    }
+}

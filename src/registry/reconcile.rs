@@ -53,11 +53,13 @@ pub(super) async fn start(
         report: Report::default(),
         loaded_types: BTreeSet::new(),
     };
-    report::warn_without_effect(&resources);
-    let plan = reconciler.plan(&resources.components)?;
-    report::warn_left_out(&plan);
     reconciler.written = resources.components;
-    let fatal = reconciler.apply(plan.components).await;
+    let plan = reconciler.plan()?;
+    let warnings = resources.warnings.into_iter();
+    reconciler
+        .report
+        .warnings(warnings.chain(report::left_out(&plan)));
+    let fatal = reconciler.apply(plan).await;
     if !fatal.is_empty() {
         return Err(Error::Components(fatal));
     }
@@ -117,23 +119,29 @@ impl Reconciler {
 
     /// Reads everything again. What cannot be read leaves its last good version in place.
     async fn reconcile(&mut self) {
+        let mut warnings = Vec::new();
         let problems = match files::resources(&self.config.resource_paths).await {
-            Ok(resources) => self.take_written(resources),
+            Ok(mut resources) => {
+                warnings.append(&mut resources.warnings);
+                self.take_written(resources)
+            }
             Err(problem) => vec![problem],
         };
         let mut texts: BTreeMap<String, String> = problems
             .iter()
             .map(|problem| (problem.path().display().to_string(), with_causes(problem)))
             .collect();
-        match self.plan(&self.written) {
+        match self.plan() {
             Ok(plan) => {
+                warnings.extend(report::left_out(&plan));
                 // Nothing is fatal any more: what fails is left out, or runs on as it was.
-                let _ = self.apply(plan.components).await;
+                let _ = self.apply(plan).await;
             }
             Err(problem) => {
-                texts.insert("components".to_owned(), problem.to_string());
+                texts.insert("components".to_owned(), with_causes(&problem));
             }
         }
+        self.report.warnings(warnings.into_iter());
         self.report.problems(texts);
     }
 
@@ -152,14 +160,14 @@ impl Reconciler {
         resources.problems
     }
 
-    fn plan(&self, components: &[Component]) -> Result<Plan, Error> {
+    fn plan(&self) -> Result<Plan, Error> {
         let filter = Filter {
             app_id: &self.config.app_id,
             namespace: self.config.namespace.as_deref(),
             denied: &self.configuration.denied_components,
             default_store: self.default_store(),
         };
-        Ok(plan(components.to_vec(), &filter)?)
+        Ok(plan(self.written.clone(), &filter)?)
     }
 
     fn default_store(&self) -> Option<&'static str> {
@@ -168,30 +176,28 @@ impl Reconciler {
 
     /// Starts what is new or changed, one after the other, drops what is gone, and publishes. The
     /// answer are the failures without which the sidecar may not start.
-    async fn apply(&mut self, components: Vec<Component>) -> Vec<String> {
+    async fn apply(&mut self, plan: Plan) -> Vec<String> {
         let mut next: BTreeMap<String, Running> = BTreeMap::new();
-        let mut failed = Vec::new();
+        let mut failed: Vec<_> = plan
+            .unserved
+            .iter()
+            .map(|component| FailedComponent::new(component, report::UNSERVED.to_owned(), false))
+            .collect();
         let mut fatal = Vec::new();
-        for component in components {
-            let name = component.name.clone();
-            let old = self.running.get(&name).cloned();
+        for component in plan.components {
+            let old = self.running.get(&component.name).cloned();
             match self.bring_up(&component, old.as_ref(), &next).await {
                 Ok(running) => {
-                    next.insert(name, running);
+                    next.insert(component.name, running);
                 }
                 Err(failure) => {
-                    self.report.failure(&component, &failure, old.is_some());
-                    failed.push(FailedComponent {
-                        name: name.clone(),
-                        component_type: component.component_type.clone(),
-                        version: component.version.clone(),
-                        reason: failure.reason.clone(),
-                        keeps_running: old.is_some(),
-                    });
+                    let keeps_old = old.is_some();
+                    self.report.failure(&component, &failure, keeps_old);
                     if failure.is_fatal {
-                        fatal.push(failure.reason);
+                        fatal.push(failure.reason.clone());
                     }
-                    next.extend(old.map(|old| (name, old)));
+                    failed.push(FailedComponent::new(&component, failure.reason, keeps_old));
+                    next.extend(old.map(|old| (component.name, old)));
                 }
             }
         }

@@ -1,13 +1,12 @@
 //! What the log and the metrics say of components that do not start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{error, warn};
 
 use super::plan::Plan;
 use super::snapshot::{FailedComponent, Snapshot};
 use crate::resources::component::Component;
-use crate::resources::decode::Resources;
 
 /// Why a component does not start.
 pub(super) struct Failure {
@@ -23,6 +22,7 @@ pub(super) struct Report {
     failures: BTreeMap<String, String>,
     /// Problems by the path of the file or folder.
     problems: BTreeMap<String, String>,
+    warnings: BTreeSet<String>,
 }
 
 impl Report {
@@ -66,6 +66,15 @@ impl Report {
         });
     }
 
+    /// Warns of what was not so before.
+    pub(super) fn warnings(&mut self, warnings: impl Iterator<Item = String>) {
+        let warnings: BTreeSet<_> = warnings.collect();
+        for warning in warnings.difference(&self.warnings) {
+            warn!("{warning}");
+        }
+        self.warnings = warnings;
+    }
+
     /// Tells of everything that cannot be read now.
     pub(super) fn problems(&mut self, problems: BTreeMap<String, String>) {
         metrics::gauge!("sidegate_resource_problems")
@@ -79,34 +88,24 @@ impl Report {
     }
 }
 
+/// Why a component of another category is not loaded.
+pub(super) const UNSERVED: &str = "components of this type are not served by this build";
+
 fn set_failed(component: &str, failed: bool) {
     metrics::gauge!("sidegate_component_failed", "component" => component.to_owned())
         .set(f64::from(u8::from(failed)));
 }
 
-pub(super) fn warn_without_effect(resources: &Resources) {
-    for file in &resources.skipped {
-        warn!(file = %file.display(), "A file that is not named .yaml or .yml is not loaded");
-    }
-    for resource in &resources.unserved {
-        warn!(kind = resource.kind, name = resource.name, origin = %resource.origin,
-            "A resource has no effect in this build");
-    }
-}
-
-pub(super) fn warn_left_out(plan: &Plan) {
-    for component in &plan.denied {
-        warn!(
+/// What the plan left out, for the log.
+pub(super) fn left_out(plan: &Plan) -> impl Iterator<Item = String> {
+    let denied = plan.denied.iter().map(|component| {
+        format!(
             "component '{}' cannot be loaded because components of type '{}' are not allowed",
             component.name, component.component_type
-        );
-    }
-    for component in &plan.unserved {
-        warn!(
-            component = component.label(),
-            "This build does not serve components of this type"
-        );
-    }
+        )
+    });
+    let unserved = plan.unserved.iter();
+    denied.chain(unserved.map(|component| format!("component {}: {UNSERVED}", component.label())))
 }
 
 pub(super) fn warn_scopes_without_store(snapshot: &Snapshot) {

@@ -299,3 +299,59 @@ fn random_uuid() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_become_what_they_stand_for() {
+        let environment: Environment = [("POD_NAME", "pod")].into_iter().collect();
+        let resolver = Resolver {
+            environment: &environment,
+            app_id: "app",
+            namespace: None,
+            default_store: None,
+        };
+        let substitute = |text: &str| resolver.substitute(text).unwrap().expose().to_owned();
+        assert_eq!(
+            substitute("{appID}-{podName}-{namespace}"),
+            "app-pod-default.app"
+        );
+        assert_eq!(substitute("{other} {} {"), "{other} {} {");
+        let uuids = substitute("{uuid} {uuid}");
+        let (one, other) = uuids.split_once(' ').unwrap();
+        assert_ne!(one, other);
+        assert_eq!((one.len(), &one[14..15]), (36, "4"));
+    }
+
+    #[test]
+    fn a_pod_name_has_to_be_known() {
+        let resolver = Resolver {
+            environment: &Environment::default(),
+            app_id: "app",
+            namespace: None,
+            default_store: None,
+        };
+        let problem = resolver.substitute("{podName}").unwrap_err();
+        let text = "placeholder {podName} needs the variable \"POD_NAME\"";
+        assert_eq!(problem.to_string(), text);
+    }
+
+    #[test]
+    fn compares_fillings_by_value() {
+        let filling = |values: &[Option<&str>]| -> References {
+            values.iter().map(|value| value.map(Secret::new)).collect()
+        };
+        let one = filling(&[None, Some("a")]);
+        assert!(same(&one, &filling(&[None, Some("a")])));
+        for other in [
+            &[][..],
+            &[None, Some("b")],
+            &[Some("a"), None],
+            &[None, None],
+        ] {
+            assert!(!same(&one, &filling(other)));
+        }
+    }
+}

@@ -8,6 +8,7 @@ use super::scope::Scope;
 use crate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
+use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 
 /// Components and configuration at one moment. It never changes; a newer one replaces it.
@@ -48,6 +49,18 @@ pub struct FailedComponent {
     pub reason: String,
     /// An earlier version of it still runs.
     pub keeps_running: bool,
+}
+
+impl FailedComponent {
+    pub(super) fn new(component: &Component, reason: String, keeps_running: bool) -> Self {
+        Self {
+            name: component.name.clone(),
+            component_type: component.component_type.clone(),
+            version: component.version.clone(),
+            reason,
+            keeps_running,
+        }
+    }
 }
 
 impl Snapshot {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::decode::{Document, Text};
 use super::{Error, Origin};
 use crate::base::duration::parse_go_duration;
+use crate::base::names::nearest;
 
 /// How long a component may take to start where its manifest does not say (Dapr 1.18).
 pub const DEFAULT_INIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -89,12 +90,19 @@ impl Component {
 
     pub(crate) fn decode(document: Document) -> Result<Self, Error> {
         let origin = document.origin.clone();
-        let raw: Raw = document.into_typed()?;
         let field = |field: &str, problem: String| Error::Field {
             origin: origin.clone(),
             field: field.to_owned(),
             problem,
         };
+        // There they would limit nothing, silently.
+        for name in ["auth", "scopes"] {
+            if document.value["spec"].get(name).is_some() {
+                let problem = format!("{name:?} belongs beside \"spec\", not under it");
+                return Err(field(&format!("spec.{name}"), problem));
+            }
+        }
+        let raw: Raw = document.into_typed()?;
         let name = raw.metadata.name.0;
         if let Some(problem) = path_segment_problem(&name) {
             let problem = format!("invalid name {name:?} for \"Component\": {problem}");
@@ -128,6 +136,45 @@ impl Component {
             scopes: raw.scopes.into_iter().map(|text| text.0).collect(),
         })
     }
+}
+
+/// Warnings about fields that no component has, which are mostly misspelt.
+pub(crate) fn unknown_fields(document: &Document) -> Vec<String> {
+    const TOP: [&str; 6] = ["apiVersion", "kind", "metadata", "spec", "auth", "scopes"];
+    const SPEC: [&str; 5] = ["type", "version", "ignoreErrors", "initTimeout", "metadata"];
+    const PROPERTY: [&str; 4] = ["name", "value", "secretKeyRef", "envRef"];
+    let value = &document.value;
+    let spec = &value["spec"];
+    let mut warnings = Vec::new();
+    let mut check = |value: &Value, path: &str, known: &[&'static str]| {
+        for name in value
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys())
+        {
+            if !known.contains(&name.as_str()) {
+                let hint = nearest(name, known.iter().copied())
+                    .map(|near| format!("; did you mean {near:?}?"))
+                    .unwrap_or_default();
+                let origin = &document.origin;
+                warnings.push(format!("{origin}: unknown field {path}{name}{hint}"));
+            }
+        }
+    };
+    check(value, "", &TOP);
+    check(spec, "spec.", &SPEC);
+    check(&value["auth"], "auth.", &["secretStore"]);
+    for (at, property) in spec["metadata"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        check(property, &format!("spec.metadata[{at}]."), &PROPERTY);
+        let path = format!("spec.metadata[{at}].secretKeyRef.");
+        check(&property["secretKeyRef"], &path, &["name", "key"]);
+    }
+    warnings
 }
 
 /// Why a text cannot be one segment of a path (Kubernetes, `path.IsValidPathSegmentName`).
@@ -243,5 +290,142 @@ impl RawSecretRef {
         }
         let key = if key.is_empty() { name.clone() } else { key };
         Ok(Source::Secret { name, key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::decode::Resources;
+    use std::path::Path;
+
+    fn read(rest: &str) -> Resources {
+        let text =
+            format!("apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: c\n{rest}");
+        let mut resources = Resources::default();
+        resources.add(Path::new("f.yaml"), &text);
+        resources
+    }
+
+    fn decoded(rest: &str) -> Component {
+        let mut resources = read(rest);
+        assert!(resources.problems.is_empty(), "{:?}", resources.problems);
+        resources.components.remove(0)
+    }
+
+    fn problem(rest: &str) -> String {
+        read(rest).problems.remove(0).to_string()
+    }
+
+    #[test]
+    fn reads_every_field() {
+        let component = decoded(
+            "  namespace: ns\nspec:\n  type: secretstores.local.env\n  version: 1\n  \
+             ignoreErrors: true\n  initTimeout: 1m\nauth:\n  secretStore: s\nscopes: [a, 1]\n",
+        );
+        assert_eq!(component.label(), "c (secretstores.local.env/1)");
+        assert_eq!(component.namespace.as_deref(), Some("ns"));
+        assert!(component.ignore_errors);
+        assert_eq!(component.init_timeout, Duration::from_secs(60));
+        assert_eq!(component.secret_store.as_deref(), Some("s"));
+        assert_eq!(component.scopes, ["a", "1"]);
+    }
+
+    #[test]
+    fn the_init_timeout_is_five_seconds_unless_said() {
+        for rest in [
+            "",
+            "  initTimeout:\n",
+            "  initTimeout: ''\n",
+            "  initTimeout: 0s\n",
+        ] {
+            let component = decoded(&format!("spec:\n  type: t\n{rest}"));
+            assert_eq!(component.init_timeout, DEFAULT_INIT_TIMEOUT, "{rest}");
+        }
+    }
+
+    #[test]
+    fn takes_a_reference_before_a_value_before_a_variable() {
+        let literal = |text: &str| Source::Literal(text.to_owned());
+        let secret = |name: &str, key: &str| Source::Secret {
+            name: name.to_owned(),
+            key: key.to_owned(),
+        };
+        for (item, expected) in [
+            ("value: a", literal("a")),
+            ("value: '\"a\"'", literal("\"a\"")),
+            ("value: 5", literal("5")),
+            ("value: 007", literal("007")),
+            ("value: true", literal("true")),
+            ("value: {a: [1, null]}", literal("{\"a\":[1,null]}")),
+            ("value:", literal("")),
+            ("envRef: E", Source::Env("E".to_owned())),
+            ("value: a, envRef: E", literal("a")),
+            ("secretKeyRef: {name: s}", secret("s", "s")),
+            (
+                "secretKeyRef: {name: s, key: k}, value: a",
+                secret("s", "k"),
+            ),
+            ("secretKeyRef: {name: '', key: ''}, value: a", literal("a")),
+        ] {
+            let component = decoded(&format!(
+                "spec:\n  type: t\n  metadata:\n  - {{name: n, {item}}}\n"
+            ));
+            assert_eq!(component.properties[0].source, expected, "{item}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_would_be_lost_or_limit_nothing() {
+        for (rest, expected) in [
+            (
+                "spec:\n  type: t\n  scopes: [a]\n",
+                "field \"spec.scopes\": \"scopes\" belongs beside \"spec\", not under it",
+            ),
+            (
+                "spec:\n  type: t\n  auth: {}\n",
+                "field \"spec.auth\": \"auth\" belongs beside \"spec\", not under it",
+            ),
+            (
+                "spec:\n  type: t\nscopes: a\n",
+                "field \"scopes\": invalid type: string \"a\", expected a sequence",
+            ),
+            (
+                "spec:\n  type: t\n  metadata:\n  - name: n\n    secretKeyRef: {key: k}\n",
+                "field \"spec.metadata[0]\": secretKeyRef has no name",
+            ),
+            ("spec:\n  type: ''\n", "field \"spec.type\": is empty"),
+            (
+                "spec:\n  type: t\n  ignoreErrors: 'yes'\n",
+                "field \"spec.ignoreErrors\": invalid type: string \"yes\", expected a boolean",
+            ),
+        ] {
+            assert_eq!(
+                problem(rest),
+                format!("file \"f.yaml\", document 1: {expected}")
+            );
+        }
+    }
+
+    #[test]
+    fn warns_about_unknown_fields_with_the_nearest_known_one() {
+        let rest = "spec:\n  type: t\n  ignoreError: true\n  metadata:\n  - name: n\n    \
+                    secretKeyref: {name: s}\nfoo: 1\n";
+        assert_eq!(
+            read(rest).warnings,
+            [
+                "file \"f.yaml\", document 1: unknown field foo",
+                "file \"f.yaml\", document 1: unknown field spec.ignoreError; did you mean \
+                 \"ignoreErrors\"?",
+                "file \"f.yaml\", document 1: unknown field spec.metadata[0].secretKeyref; did you \
+                 mean \"secretKeyRef\"?",
+            ]
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_literal() {
+        let rest = "spec:\n  type: t\n  metadata:\n  - {name: n, value: hunter2}\n";
+        assert!(!format!("{:?}", decoded(rest)).contains("hunter2"));
     }
 }

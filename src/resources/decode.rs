@@ -1,13 +1,13 @@
 //! From the text of a file to its documents and resources.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::component::Component;
+use super::component::{self, Component};
 use super::{Error, Origin};
 
 /// The group and version of every resource that is read.
@@ -22,26 +22,13 @@ pub(crate) struct Document {
     pub(crate) value: Value,
 }
 
-/// A resource of another kind of `dapr.io`, which has no effect here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unserved {
-    /// Where it stands.
-    pub origin: Origin,
-    /// Its kind, with its version where that is not [`API_VERSION`].
-    pub kind: String,
-    /// Its name, or empty.
-    pub name: String,
-}
-
 /// What the documents of resource files hold.
 #[derive(Debug, Default)]
 pub struct Resources {
     /// Every component that can be read, in the order of files and documents.
     pub components: Vec<Component>,
-    /// Resources without effect.
-    pub unserved: Vec<Unserved>,
-    /// Files that are not named `.yaml` or `.yml`.
-    pub skipped: Vec<PathBuf>,
+    /// What has no effect, though the user may think that it has.
+    pub warnings: Vec<String>,
     /// Documents that cannot be read. The others are not affected.
     pub problems: Vec<Error>,
 }
@@ -53,12 +40,15 @@ impl Resources {
         for document in documents(file, text) {
             match document {
                 Err(problem) => self.problems.push(problem),
-                Ok(document) if document.is("Component") => match Component::decode(document) {
-                    Ok(component) => self.components.push(component),
-                    Err(problem) => self.problems.push(problem),
-                },
+                Ok(document) if document.is("Component") => {
+                    self.warnings.extend(component::unknown_fields(&document));
+                    match Component::decode(document) {
+                        Ok(component) => self.components.push(component),
+                        Err(problem) => self.problems.push(problem),
+                    }
+                }
                 Ok(document) if document.is("Configuration") => {}
-                Ok(document) => self.unserved.extend(document.unserved()),
+                Ok(document) => self.warnings.extend(document.without_effect()),
             }
         }
     }
@@ -70,18 +60,18 @@ impl Document {
         self.kind == kind && self.api_version == API_VERSION
     }
 
-    fn unserved(self) -> Option<Unserved> {
-        let (group, version) = self.api_version.split_once('/')?;
-        let kind = if version == "v1alpha1" {
-            self.kind
-        } else {
-            format!("{} ({version})", self.kind)
-        };
-        let name = self.value["metadata"]["name"].as_str().unwrap_or_default();
-        (group == "dapr.io").then(|| Unserved {
+    /// What to say of a kind of Dapr's that is not served; nothing of those of others.
+    fn without_effect(self) -> Option<String> {
+        let (group, _) = self.api_version.split_once('/')?;
+        let Self {
+            origin,
+            api_version,
             kind,
-            name: name.to_owned(),
-            origin: self.origin,
+            value,
+        } = &self;
+        let name = value["metadata"]["name"].as_str().unwrap_or_default();
+        (group == "dapr.io").then(|| {
+            format!("{origin}: {kind} {name:?} ({api_version}) has no effect in this build")
         })
     }
 
@@ -228,6 +218,145 @@ impl<'de> Deserialize<'de> for Text {
             Value::String(text) => Ok(Self(text)),
             scalar @ (Value::Number(_) | Value::Bool(_)) => Ok(Self(scalar.to_string())),
             _ => Err(serde::de::Error::custom("not a text")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Resources {
+        let mut resources = Resources::default();
+        resources.add(Path::new("f.yaml"), text);
+        resources
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        let resources = read(text);
+        let problems: Vec<_> = resources.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, Vec::<String>::new(), "{text}");
+        resources.components.into_iter().map(|c| c.name).collect()
+    }
+
+    fn component(name: &str) -> String {
+        format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n\
+             spec: {{type: secretstores.local.env}}\n"
+        )
+    }
+
+    #[test]
+    fn finds_every_document() {
+        let (a, b) = (component("a"), component("b"));
+        for text in [
+            format!("{a}---\n{b}"),
+            format!("---\n{a}---\n{b}---\n"),
+            format!("# comment\n\n---\n{a}\n--- # comment\n{b}..."),
+            format!("%YAML 1.2\n---\n{a}---\n---\n\n---\n# nothing\n---\n{b}"),
+            format!("{a}---\r\n{}", b.replace('\n', "\r\n")),
+            format!("{a}---\nkind: ConfigMap\napiVersion: v1\n---\n{b}"),
+            format!("{a}---\nnull\n---\n{b}"),
+        ] {
+            assert_eq!(names(&text), ["a", "b"], "{text}");
+        }
+        // What begins with the marker and goes on is text.
+        let certificate = component("a").replace("{type", "{x: '-----BEGIN', type");
+        assert_eq!(names(&format!("{certificate}# ---x\n")), ["a"]);
+    }
+
+    #[test]
+    fn a_document_that_cannot_be_read_does_not_hide_the_others() {
+        let text = format!("{}---\na: [\n---\n{}", component("a"), component("b"));
+        let resources = read(&text);
+        assert_eq!(resources.components.len(), 2);
+        assert_eq!(resources.problems.len(), 1);
+        let problem = resources.problems[0].to_string();
+        assert!(
+            problem.starts_with("file \"f.yaml\", document 2, line "),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn errors_show_no_piece_of_the_text() {
+        for text in [
+            "password: hunter2: x\n",
+            "password: 'hunter2\n",
+            "a: *hunter2\n",
+            "- hunter2\n",
+            "hunter2\n",
+        ] {
+            let problem = read(text).problems.remove(0).to_string();
+            assert!(
+                !problem.contains("hunter2: x") && !problem.contains('\n'),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn warns_about_kinds_that_have_no_effect() {
+        let subscription = component("s").replace("Component", "Subscription");
+        let newer = component("c").replace("v1alpha1", "v2");
+        let configuration = component("c").replace("Component", "Configuration");
+        let foreign = component("c").replace("dapr.io", "example.com");
+        let all = [subscription, newer, configuration, foreign].join("---\n");
+        let resources = read(&all);
+        assert_eq!(
+            resources.warnings,
+            [
+                "file \"f.yaml\", document 1: Subscription \"s\" (dapr.io/v1alpha1) has no effect \
+                 in this build",
+                "file \"f.yaml\", document 2: Component \"c\" (dapr.io/v2) has no effect in this \
+                 build",
+            ]
+        );
+        assert!(resources.components.is_empty() && resources.problems.is_empty());
+    }
+
+    #[test]
+    fn aliases_cannot_fill_the_memory() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..12 {
+            let last = format!("*a{}", level - 1);
+            let items = vec![last; 10].join(", ");
+            bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        assert_eq!(read(&bomb).problems.len(), 1);
+    }
+
+    const PIECES: &str = "(---|\\.\\.\\.|%|  |- |\\? |[a-c&*!|>:{}\\[\\], ]){0,6}";
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "(?s).*") {
+            read(&text);
+        }
+
+        #[test]
+        fn nothing_near_yaml_makes_it_panic(
+            lines in proptest::collection::vec(PIECES, 0..12)
+        ) {
+            read(&lines.join("\n"));
+        }
+
+        // YAML takes printable characters only.
+        #[test]
+        fn every_literal_comes_back_as_written(
+            value in "[ -~\n\tä😀]{0,40}",
+            between in "(\n|# x\n){0,3}",
+        ) {
+            let value = serde_json::to_string(&value).unwrap();
+            let spec = format!("{{type: t, metadata: [{{name: n, value: {value}}}]}}");
+            let with_value = component("a").replace("{type: secretstores.local.env}", &spec);
+            let text = format!("{with_value}---\n{between}{}", component("b"));
+            let components = read(&text).components;
+            prop_assert_eq!(components.len(), 2);
+            let expected: String = serde_json::from_str(&value).unwrap();
+            let literal = crate::resources::component::Source::Literal(expected);
+            prop_assert_eq!(&components[0].properties[0].source, &literal);
         }
     }
 }

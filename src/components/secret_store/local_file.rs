@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -20,6 +21,8 @@ use crate::process::watch_dir::DirWatch;
 
 /// The largest file that is read: secrets are small, and all of them stay in memory.
 const MAX_FILE_BYTES: u64 = 16 << 20;
+/// How often the file is read again where no change is told, as on network file systems.
+const RECHECK: Duration = Duration::from_secs(60);
 /// The deepest nesting, as serde_json's own.
 const MAX_DEPTH: usize = 128;
 
@@ -117,7 +120,14 @@ impl Source {
         let stale = metrics::gauge!("sidegate_secret_file_stale",
             "component" => self.component.clone());
         let mut last_problem = None;
-        while changes.changed().await {
+        loop {
+            let change = async {
+                // A watch that ended (the folder is gone) leaves the work to the interval.
+                if !changes.changed().await {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let _ = tokio::time::timeout(RECHECK, change).await;
             match self.read().await {
                 Ok(read) => {
                     if last_problem.take().is_some() {
@@ -148,8 +158,14 @@ impl Source {
             path: path(),
             cause,
         };
-        let size = tokio::fs::metadata(&self.path).await.map_err(fail)?.len();
-        if size > MAX_FILE_BYTES {
+        let file = tokio::fs::metadata(&self.path).await.map_err(fail)?;
+        if !file.is_file() {
+            return Err(FileError::Content {
+                path: path(),
+                problem: "is not a regular file".to_owned(),
+            });
+        }
+        if file.len() > MAX_FILE_BYTES {
             return Err(FileError::TooLarge { path: path() });
         }
         let text = tokio::fs::read_to_string(&self.path).await.map_err(fail)?;

@@ -165,8 +165,16 @@ fn overlay(base: &mut Value, over: Value, path: &str) {
 }
 
 fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
-    if spec.is_null() {
-        return Ok(Configuration::default());
+    match &spec {
+        Value::Null => return Ok(Configuration::default()),
+        Value::Object(_) => {}
+        _ => {
+            return Err(Error::Field {
+                origin: origin.clone(),
+                field: "spec".to_owned(),
+                problem: "is not a mapping".to_owned(),
+            });
+        }
     }
     let raw: Spec = typed(origin, spec).map_err(|error| match error {
         Error::Field {
@@ -251,5 +259,116 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(fields) => fields.is_empty(),
         Value::Array(items) => items.is_empty(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::decode::documents;
+    use std::path::Path;
+
+    fn read(specs: &[&str]) -> Result<(Configuration, Vec<String>), Error> {
+        let documents = specs
+            .iter()
+            .flat_map(|spec| documents(Path::new("f.yaml"), &format!("spec: {spec}")))
+            .collect::<Result<_, _>>()?;
+        merge(documents)
+    }
+
+    #[test]
+    fn reads_what_has_an_effect() {
+        let (configuration, warnings) = read(&["{
+            secrets: {scopes: [{storeName: s, defaultAccess: DENY, allowedSecrets: [a, 1]}]},
+            api: {allowed: [{name: secrets, version: v1, protocol: http}]},
+            metric: {enabled: false},
+            metrics: {http: {pathMatching: [/a], excludeVerbs: true}, recordErrorCodes: true},
+            logging: {apiLogging: {enabled: true, obfuscateURLs: true}},
+            components: {deny: [state.redis]},
+            features: [{name: A, enabled: true}, {name: B}],
+            httpPipeline: {handlers: []},
+        }"])
+        .unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        let scope = &configuration.secret_scopes[0];
+        assert_eq!((scope.store.as_str(), scope.deny_by_default), ("s", true));
+        assert_eq!(scope.allowed, ["a", "1"]);
+        let rule = &configuration.allowed_apis[0];
+        let rule = [&rule.name, &rule.version, &rule.protocol];
+        assert_eq!(rule, ["secrets", "v1", "http"]);
+        // `metrics` is there, so its older name does not count.
+        assert!(configuration.metrics.enabled && configuration.metrics.record_error_codes);
+        assert_eq!(configuration.metrics.path_matching, ["/a"]);
+        let logging = configuration.api_logging;
+        assert_eq!(
+            (logging.enabled, logging.obfuscate_urls),
+            (Some(true), true)
+        );
+        assert_eq!(configuration.denied_components, ["state.redis"]);
+        let features = [("A".to_owned(), true), ("B".to_owned(), false)];
+        assert!(configuration.features.into_iter().eq(features));
+    }
+
+    #[test]
+    fn an_empty_configuration_has_daprs_defaults() {
+        for spec in ["", "{}", "{metrics: }", "{secrets: {scopes: }}"] {
+            let (configuration, _) = read(&[spec]).unwrap();
+            assert_eq!(configuration, Configuration::default(), "{spec}");
+            assert!(configuration.metrics.enabled);
+        }
+        assert_eq!(read(&[]).unwrap().0, Configuration::default());
+    }
+
+    #[test]
+    fn later_documents_win_but_restrictions_add_up() {
+        let (configuration, _) = read(&[
+            "{metrics: {enabled: false, recordErrorCodes: true}, components: {deny: [a]},
+              api: {allowed: [{name: a}], denied: [{name: b}]}}",
+            "{metrics: {enabled: true}, components: {deny: [b]},
+              api: {allowed: [{name: c}], denied: [{name: d}]}}",
+            "{metrics: , components: {deny: }, api: }",
+        ])
+        .unwrap();
+        assert!(configuration.metrics.enabled && configuration.metrics.record_error_codes);
+        assert_eq!(configuration.denied_components, ["a", "b"]);
+        let names = |rules: Vec<ApiRule>| rules.into_iter().map(|rule| rule.name).collect();
+        let allowed: Vec<String> = names(configuration.allowed_apis);
+        let denied: Vec<String> = names(configuration.denied_apis);
+        assert_eq!(
+            (allowed, denied),
+            (vec!["c".into()], vec!["b".into(), "d".into()])
+        );
+    }
+
+    #[test]
+    fn warns_about_sections_without_effect() {
+        let (_, warnings) =
+            read(&["{tracing: {samplingRate: '1'}, mtls: {}, secret: {scopes: []}, foo: 1}"])
+                .unwrap();
+        assert_eq!(
+            warnings,
+            [
+                "file \"f.yaml\", document 1: spec.tracing has no effect in this build",
+                "file \"f.yaml\", document 1: unknown section \"secret\" of spec; did you mean \
+                 \"secrets\"?",
+                "file \"f.yaml\", document 1: unknown section \"foo\" of spec",
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_misspelt_restrictions() {
+        for spec in [
+            "{secrets: {scope: []}}",
+            "{secrets: {scopes: [{storeName: s, deniedSecret: [a]}]}}",
+            "{secrets: {scopes: [{defaultAccess: deny}]}}",
+            "{api: {deny: []}}",
+            "{api: {denied: [{nam: secrets}]}}",
+            "{appHttpPipeline: {handlers: [{type: middleware.http.bearer}]}}",
+            "[]",
+            "text",
+        ] {
+            assert!(matches!(read(&[spec]), Err(Error::Field { .. })), "{spec}");
+        }
     }
 }

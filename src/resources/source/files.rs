@@ -26,7 +26,9 @@ pub async fn resources(folders: &[PathBuf]) -> Result<Resources, Error> {
                 .extension()
                 .is_some_and(|end| end == "yaml" || end == "yml")
             {
-                resources.skipped.push(file);
+                let warning =
+                    format!("file {file:?} is not loaded: its name does not end in .yaml");
+                resources.warnings.push(warning);
                 continue;
             }
             match text(&file).await {
@@ -158,4 +160,29 @@ fn expand_text(text: &str, environment: &Environment) -> Option<String> {
         rest = &rest[end + 1..];
     }
     (rest.len() != text.len()).then(|| expanded + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expands_only_variables_in_braces_that_are_set() {
+        let environment: Environment = [("A", "x\": y"), ("E", ""), ("R", "${A}")]
+            .into_iter()
+            .collect();
+        for (text, expected) in [
+            ("${A}", "x\": y"),
+            ("1${A}2${E}3", "1x\": y23"),
+            // What a variable holds is not expanded again.
+            ("${R}", "${A}"),
+            ("$A ${B} ${A", "$A ${B} ${A"),
+            ("pa$$w0rd$", "pa$$w0rd$"),
+            ("${B}${A}", "${B}x\": y"),
+        ] {
+            let mut value = serde_json::json!({ "k": [text] });
+            expand(&mut value, &environment);
+            assert_eq!(value["k"][0], expected, "{text}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::auth::tokens::ApiTokens;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
@@ -14,6 +15,7 @@ use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
 
 pub mod access;
+pub mod call_log;
 pub mod grpc;
 pub mod http;
 pub mod routes;
@@ -32,4 +34,19 @@ pub struct Blocks {
     pub secrets: Secrets,
     /// Ends the process.
     pub shutdown: Shutdown,
+}
+
+/// The rules at the door of every listener of the API.
+#[derive(Clone, Debug, Default)]
+pub struct Door {
+    /// The accepted tokens.
+    pub tokens: ApiTokens,
+    /// The APIs that the Configuration allows.
+    pub access: access::Access,
+    /// The most bytes of the body of a request, and of a gRPC message.
+    pub max_body: usize,
+    /// Whether calls are logged, and how.
+    pub call_log: Option<call_log::CallLog>,
+    /// Whether failures are counted by their code (`spec.metrics.recordErrorCodes`).
+    pub counts_error_codes: bool,
 }

@@ -41,6 +41,19 @@ pub struct Row {
     pub grpc: GrpcCode,
 }
 
+impl Row {
+    /// The part of the API that fails so, a label of `dapr_error_code_total`.
+    pub(super) fn category(&self) -> &'static str {
+        match self.code {
+            "ERR_DIRECT_INVOKE" => "service-invocation",
+            "ERR_PERMISSION_DENIED" => "secret",
+            code if code.starts_with("ERR_SECRET_") => "secret",
+            code if code.contains("HEALTH") => "health",
+            _ => "common",
+        }
+    }
+}
+
 /// The row of a reason. Statuses follow Dapr's public API reference where its code differs.
 pub fn of(reason: Reason) -> Row {
     use GrpcCode::{

@@ -62,8 +62,6 @@ pub struct Facts {
     pub features: Vec<String>,
     /// How the app is reached.
     pub app: AppConnection,
-    /// What an operator should know, such as a secret store without an API token.
-    pub warnings: Vec<String>,
 }
 
 /// Everything that the metadata API tells, at one moment.
@@ -77,35 +75,37 @@ pub struct Snapshot {
     pub extended: BTreeMap<String, String>,
 }
 
-/// The components as they are now: those in use, and those that are not with the reason.
+/// What changes while the process runs.
 #[derive(Clone, Debug, Default)]
-pub struct Components {
-    /// In use.
-    pub loaded: Vec<LoadedComponent>,
-    /// Not in use: a line each, for example `store (secretstores.local.file/v1): no such file`.
+pub struct Live {
+    /// The components in use, in the order of their names.
+    pub components: Vec<LoadedComponent>,
+    /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`.
     pub failed: Vec<String>,
+    /// What an operator should know, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// The metadata of the sidecar.
 pub struct Metadata {
     facts: Facts,
-    components: Box<dyn Fn() -> Components + Send + Sync>,
+    live: Box<dyn Fn() -> Live + Send + Sync>,
     extended: RwLock<BTreeMap<String, String>>,
 }
 
 impl Metadata {
-    /// Tells these facts, and the components that the function returns at that moment.
-    pub fn new(facts: Facts, components: impl Fn() -> Components + Send + Sync + 'static) -> Self {
+    /// Tells these facts, and what the function returns at that moment.
+    pub fn new(facts: Facts, live: impl Fn() -> Live + Send + Sync + 'static) -> Self {
         Self {
             facts,
-            components: Box::new(components),
+            live: Box::new(live),
             extended: RwLock::default(),
         }
     }
 
     /// Everything, as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let components = (self.components)();
+        let live = (self.live)();
         let mut extended = {
             let added = self.extended.read().unwrap_or_else(PoisonError::into_inner);
             added.clone()
@@ -113,15 +113,15 @@ impl Metadata {
         let mut set = |key: &str, value: String| extended.insert(key.to_owned(), value);
         set("daprRuntimeVersion", DAPR_VERSION.to_owned());
         set("sidegateVersion", env!("CARGO_PKG_VERSION").to_owned());
-        if !self.facts.warnings.is_empty() {
-            set("sidegateWarnings", self.facts.warnings.join("; "));
+        if !live.warnings.is_empty() {
+            set("sidegateWarnings", live.warnings.join("; "));
         }
-        if !components.failed.is_empty() {
-            set("sidegateFailedComponents", components.failed.join("; "));
+        if !live.failed.is_empty() {
+            set("sidegateFailedComponents", live.failed.join("; "));
         }
         Snapshot {
             facts: self.facts.clone(),
-            components: components.loaded,
+            components: live.components,
             extended,
         }
     }
@@ -150,13 +150,10 @@ mod tests {
     use super::*;
 
     fn metadata() -> Metadata {
-        let facts = Facts {
-            warnings: vec!["first".to_owned(), "second".to_owned()],
-            ..Facts::default()
-        };
-        Metadata::new(facts, || Components {
-            loaded: Vec::new(),
+        Metadata::new(Facts::default(), || Live {
+            components: Vec::new(),
             failed: vec!["a (b/v1): c".to_owned()],
+            warnings: vec!["first".to_owned(), "second".to_owned()],
         })
     }
 

@@ -18,6 +18,7 @@ mod paint;
 mod processes;
 mod run;
 mod runtime;
+pub mod sidecar;
 
 use std::process::ExitCode;
 
@@ -38,14 +39,16 @@ enum Command {
     Demo(demo::Args),
     Injector(Box<injector::Args>),
     Run(run::Args),
+    Sidecar(Box<sidecar::Args>),
 }
 
 /// Runs the command that the arguments of the process ask for. Exit codes: 0 when all went well,
 /// 2 for a command line that is not understood, 1 for every other failure unless the command says
 /// otherwise.
 pub fn main() -> ExitCode {
-    let argv = argv::normalise(std::env::args_os(), &Cli::command());
-    let parsed = Cli::command().try_get_matches_from(argv);
+    let command = Cli::command().mut_subcommand("sidecar", sidecar::as_pflag);
+    let argv = argv::normalise(std::env::args_os(), &command);
+    let parsed = command.try_get_matches_from(argv);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(message) => {
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &environment),
         Command::Injector(args) => injector::run(&args, &environment),
         Command::Run(args) => run::run(&args, &environment),
+        Command::Sidecar(args) => sidecar::run(&args, &environment),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {}", with_causes(error.as_ref()));

@@ -4,16 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidegate::api::Blocks;
-use sidegate::api::access::Access;
 use sidegate::api::http::cors::Cors;
-use sidegate::api::http::{DoorConfig, HttpApi, HttpService};
+use sidegate::api::http::{HttpApi, HttpService};
 use sidegate::api::routes::Surface;
+use sidegate::api::{Blocks, Door};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::token::Token;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::Invoke;
-use sidegate::blocks::metadata::{Components, Facts, Metadata};
+use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
@@ -33,11 +32,10 @@ struct Api {
 
 async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
     let tokens = Token::parse("DAPR_API_TOKEN", token).unwrap();
-    let door = DoorConfig {
+    let door = Door {
         tokens: ApiTokens::new(tokens.map(|parsed| parsed.token)),
-        access: Access::default(),
-        cors,
         max_body: 64,
+        ..Door::default()
     };
     let facts = Facts {
         app_id: "app".to_owned(),
@@ -46,11 +44,11 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
     let blocks = Blocks {
         health: Health::new("app", Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, "app", "")),
-        metadata: Arc::new(Metadata::new(facts, Components::default)),
+        metadata: Arc::new(Metadata::new(facts, Live::default)),
         secrets: Secrets::new(Registry::empty()),
         shutdown: Shutdown::default(),
     };
-    let service = HttpService::new(HttpApi::new(surface, door, blocks));
+    let service = HttpService::new(HttpApi::new(surface, door, cors, blocks));
     let listener = Listener::bind_tcp("127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::{Either, Ready, ready};
 use http::request::Parts;
@@ -19,11 +20,14 @@ use crate::auth::tokens::ApiTokens;
 use crate::base::token::TOKEN_HEADER;
 use crate::process::listener::Remote;
 
-use super::Blocks;
-use super::access::{Access, Protocol};
+use super::access::Protocol;
+use super::call_log::{self, CallLog};
+use super::{Blocks, Door};
+use metrics::GrpcMetrics;
 
 mod invoke;
 mod metadata;
+mod metrics;
 mod secrets;
 mod shutdown;
 mod status;
@@ -91,6 +95,9 @@ pub const METHODS: [Method; 6] = [
     },
 ];
 
+/// The name that stands for every method that is not served.
+const UNKNOWN: &str = "unknown";
+
 /// What one gRPC listener needs.
 pub struct GrpcApi {
     tokens: ApiTokens,
@@ -98,18 +105,23 @@ pub struct GrpcApi {
     /// Which rows of [`METHODS`] the Configuration allows.
     allowed: [bool; METHODS.len()],
     max_message: usize,
+    call_log: Option<CallLog>,
+    metrics: GrpcMetrics,
     blocks: Blocks,
 }
 
 impl GrpcApi {
-    /// The API behind these tokens. `max_message` is the most bytes of one message.
-    pub fn new(tokens: ApiTokens, access: &Access, max_message: usize, blocks: Blocks) -> Self {
+    /// The API behind this door.
+    pub fn new(door: Door, blocks: Blocks) -> Self {
         let paths = METHODS.iter().map(|method| method.path);
+        let allows = |method: Method| door.access.allows(Protocol::Grpc, method.api_name);
         Self {
-            tokens,
-            refusals: Refusals::new("grpc", paths.chain(["unknown"])),
-            allowed: METHODS.map(|method| access.allows(Protocol::Grpc, method.api_name)),
-            max_message,
+            refusals: Refusals::new("grpc", paths.chain([UNKNOWN])),
+            allowed: METHODS.map(allows),
+            tokens: door.tokens,
+            max_message: door.max_body,
+            call_log: door.call_log,
+            metrics: GrpcMetrics::new(),
             blocks,
         }
     }
@@ -119,32 +131,31 @@ impl GrpcApi {
     /// Invariant: `Pass` means a valid token. No method is exempt, known or not.
     fn admit(&self, head: &mut Parts) -> Verdict {
         if !is_grpc(&head.headers) {
-            return Verdict::Refuse(unsupported_media_type());
+            return Verdict::Refuse(METHODS.len(), unsupported_media_type());
         }
         let path = head.uri.path();
-        let index = METHODS.iter().position(|method| method.path == path);
+        let row = METHODS.iter().position(|method| method.path == path);
+        let row = row.unwrap_or(METHODS.len());
         let token = head.headers.get(TOKEN_HEADER);
         let verdict = self.tokens.check(token.map(http::HeaderValue::as_bytes));
         head.headers.remove(TOKEN_HEADER);
-        if let Err(refusal) = verdict {
-            let remote = head.extensions.get().copied().unwrap_or(Remote::Unix);
-            let row = index.unwrap_or(METHODS.len());
-            self.refusals.record(row, remote, refusal);
-            return Verdict::Refuse(status::unauthenticated(refusal).into_http());
-        }
-        let Some(index) = index else {
-            return Verdict::Refuse(status::unknown(path, &head.headers).into_http());
+        let refusal = match (verdict, METHODS.get(row)) {
+            (Err(refusal), _) => {
+                let remote = head.extensions.get().copied().unwrap_or(Remote::Unix);
+                self.refusals.record(row, remote, refusal);
+                status::unauthenticated(refusal)
+            }
+            (Ok(()), None) => status::unknown(path, &head.headers),
+            (Ok(()), Some(_)) if !self.allowed[row] => status::not_allowed(),
+            (Ok(()), Some(_)) => return Verdict::Pass(row),
         };
-        if !self.allowed[index] {
-            return Verdict::Refuse(status::not_allowed().into_http());
-        }
-        Verdict::Pass(METHODS[index].id)
+        Verdict::Refuse(row, refusal.into_http())
     }
 
-    async fn handle(&self, method: MethodId, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(&self, row: usize, request: Request<Incoming>) -> Response<Body> {
         let blocks = self.blocks.clone();
         let limit = self.max_message;
-        match method {
+        match METHODS[row].id {
             MethodId::InvokeService => {
                 let answer = move |request| invoke::service(blocks.invoke, request);
                 unary::serve(request, limit, answer).await
@@ -175,10 +186,10 @@ impl GrpcApi {
 
 /// What the door says to a call.
 enum Verdict {
-    /// It goes on to the handler of its method.
-    Pass(MethodId),
-    /// It ends here.
-    Refuse(Response<Body>),
+    /// It goes on to the handler of its row of [`METHODS`].
+    Pass(usize),
+    /// It ends here. A row beyond the table stands for what is not served.
+    Refuse(usize, Response<Body>),
 }
 
 /// Whether the content type is gRPC's (gRPC over HTTP2: `application/grpc`, with an optional
@@ -215,16 +226,34 @@ impl Service<Request<Incoming>> for GrpcService {
     type Future = Either<Ready<Answer>, Pin<Box<dyn Future<Output = Answer> + Send>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let started = Instant::now();
         let (mut head, body) = request.into_parts();
         match self.0.admit(&mut head) {
-            Verdict::Refuse(answer) => Either::Left(ready(Ok(answer))),
-            Verdict::Pass(method) => {
+            Verdict::Refuse(row, answer) => {
+                self.0.metrics.record(row, &answer, started.elapsed());
+                Either::Left(ready(Ok(answer)))
+            }
+            Verdict::Pass(row) => {
                 let api = self.0.clone();
+                let user_agent = api.call_log.map(|_| user_agent(&head.headers));
                 let request = Request::from_parts(head, body);
-                Either::Right(Box::pin(
-                    async move { Ok(api.handle(method, request).await) },
-                ))
+                Either::Right(Box::pin(async move {
+                    let answer = api.handle(row, request).await;
+                    let elapsed = started.elapsed();
+                    api.metrics.record(row, &answer, elapsed);
+                    if let Some(user_agent) = user_agent {
+                        let code = metrics::code(&answer) as i32;
+                        call_log::log_grpc(METHODS[row].path, &user_agent, code, elapsed);
+                    }
+                    Ok(answer)
+                }))
             }
         }
     }
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let value = headers.get(header::USER_AGENT);
+    let text = value.and_then(|value| value.to_str().ok());
+    text.unwrap_or_default().to_owned()
 }

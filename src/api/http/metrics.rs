@@ -8,6 +8,8 @@ use http::{Method, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::api::routes::ROUTES;
+use crate::api::status;
+use crate::blocks::error::Error;
 
 /// The methods that are a label of their own; others, which a caller can invent, share one.
 const METHODS: [Method; 9] = [
@@ -86,6 +88,13 @@ impl HttpMetrics {
         let new = series.entry(labels).or_insert_with(|| Series::new(labels));
         new.record(call.elapsed);
     }
+}
+
+/// Counts a failure by its code. The codes are this program's own, so that they are few.
+pub(super) fn count_failure(error: &Error) {
+    let row = status::of(error.reason());
+    counter!("dapr_error_code_total", "category" => row.category(), "error_code" => row.code)
+        .increment(1);
 }
 
 impl Series {

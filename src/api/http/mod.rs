@@ -20,9 +20,10 @@ use crate::blocks::error::{Error, Reason};
 use crate::blocks::invoke::missing_target;
 use crate::process::listener::Remote;
 
-use super::Blocks;
-use super::access::{Access, Protocol};
+use super::access::Protocol;
+use super::call_log::{CallLog, HttpCall};
 use super::routes::{self, CleanPath, Match, ROUTES, RouteId, Surface};
+use super::{Blocks, Door};
 use answer::Answer;
 use cors::{Cors, Origin};
 use metrics::HttpMetrics;
@@ -46,26 +47,15 @@ pub struct HttpApi {
     allowed: [bool; ROUTES.len()],
     cors: Cors,
     max_body: usize,
+    call_log: Option<CallLog>,
+    counts_error_codes: bool,
     metrics: HttpMetrics,
     blocks: Blocks,
 }
 
-/// The rules at the door of a listener.
-#[derive(Clone, Debug)]
-pub struct DoorConfig {
-    /// The accepted tokens.
-    pub tokens: ApiTokens,
-    /// The APIs that the Configuration allows.
-    pub access: Access,
-    /// The origins of browsers that may call.
-    pub cors: Cors,
-    /// The most bytes of a request's body.
-    pub max_body: usize,
-}
-
 impl HttpApi {
     /// The API as a surface serves it.
-    pub fn new(surface: Surface, door: DoorConfig, blocks: Blocks) -> Self {
+    pub fn new(surface: Surface, door: Door, cors: Cors, blocks: Blocks) -> Self {
         let listener = match surface {
             Surface::Api => "http",
             Surface::Public => "public",
@@ -75,8 +65,10 @@ impl HttpApi {
             tokens: door.tokens,
             refusals: Refusals::new(listener, ROUTES.iter().map(|route| route.pattern)),
             allowed: ROUTES.map(|route| door.access.allows(Protocol::Http, route.api_name)),
-            cors: door.cors,
+            cors,
             max_body: door.max_body,
+            call_log: door.call_log,
+            counts_error_codes: door.counts_error_codes,
             metrics: HttpMetrics::new(),
             blocks,
         }
@@ -161,7 +153,12 @@ impl HttpApi {
             }
             _ => Err(missing_target()),
         };
-        result.unwrap_or_else(|error| answer::failure(&error))
+        result.unwrap_or_else(|error| {
+            if self.counts_error_codes {
+                metrics::count_failure(&error);
+            }
+            answer::failure(&error)
+        })
     }
 
     async fn secret(&self, found: Match, head: &Parts, body: Body) -> Result<Answer, Error> {
@@ -187,15 +184,47 @@ impl HttpApi {
     /// What happens to every answer, whoever made it.
     fn finish(&self, seen: Seen, route: usize, mut answer: Answer) -> Answer {
         self.cors.mark(seen.origin, answer.headers_mut());
+        let elapsed = seen.started.elapsed();
+        let response_bytes = answer.body().size_hint().exact();
+        if let Some(logged) = seen.logged {
+            let call = HttpCall {
+                method: &logged.method,
+                user_agent: &logged.user_agent,
+                code: answer.status().as_u16(),
+                size: response_bytes.unwrap_or_default(),
+                duration: elapsed,
+            };
+            call.log();
+        }
         self.metrics.record(&metrics::Call {
             route,
             method: &seen.method,
             status: answer.status(),
-            elapsed: seen.started.elapsed(),
+            elapsed,
             request_bytes: seen.request_bytes,
-            response_bytes: answer.body().size_hint().exact(),
+            response_bytes,
         });
         answer
+    }
+
+    /// What the log will say of a call, where it says anything. Refused calls are not in it.
+    fn logged(&self, found: &Match, head: &Parts) -> Option<Box<Logged>> {
+        let log = self.call_log?;
+        let route = found.route();
+        if log.omit_health_checks && route.exempt {
+            return None;
+        }
+        let path = if log.obfuscate_urls {
+            route.pattern
+        } else {
+            head.uri.path()
+        };
+        let user_agent = head.headers.get(header::USER_AGENT);
+        let user_agent = user_agent.and_then(|value| value.to_str().ok());
+        Some(Box::new(Logged {
+            method: format!("{} {path}", head.method),
+            user_agent: user_agent.unwrap_or_default().to_owned(),
+        }))
     }
 }
 
@@ -205,6 +234,13 @@ struct Seen {
     origin: Origin,
     method: Method,
     request_bytes: Option<u64>,
+    logged: Option<Box<Logged>>,
+}
+
+/// What the log will say of a call.
+struct Logged {
+    method: String,
+    user_agent: String,
 }
 
 /// What the door says to a call.
@@ -245,11 +281,12 @@ impl Service<Request<Incoming>> for HttpService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let seen = Seen {
+        let mut seen = Seen {
             started: Instant::now(),
             origin: self.0.cors.origin(&head.method, &head.headers),
             method: head.method.clone(),
             request_bytes: body.size_hint().exact(),
+            logged: None,
         };
         match self.0.admit(&mut head) {
             Verdict::Refuse(route, answer) => {
@@ -257,6 +294,7 @@ impl Service<Request<Incoming>> for HttpService {
             }
             Verdict::Pass(found) => {
                 let api = self.0.clone();
+                seen.logged = api.logged(&found, &head);
                 Either::Right(Box::pin(async move {
                     let body = if body.is_end_stream() {
                         Body::empty()

@@ -17,17 +17,16 @@ use dapr::dapr::proto::runtime::v1::InvokeServiceRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use http_body_util::Full;
 use prost_types::Any;
-use sidegate::api::Blocks;
-use sidegate::api::access::Access;
 use sidegate::api::grpc::{GrpcApi, GrpcService};
 use sidegate::api::http::cors::Cors;
-use sidegate::api::http::{DoorConfig, HttpApi, HttpService};
+use sidegate::api::http::{HttpApi, HttpService};
 use sidegate::api::routes::Surface;
+use sidegate::api::{Blocks, Door};
 use sidegate::app_channel::{AppChannel, AppChannelConfig};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::Invoke;
-use sidegate::blocks::metadata::{Components, Facts, Metadata};
+use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
@@ -74,19 +73,20 @@ impl Sidecar {
         let blocks = Blocks {
             health: Health::new("app", Readiness::new(), Readiness::new()),
             invoke: Arc::new(Invoke::new(channel, "app", "ns")),
-            metadata: Arc::new(Metadata::new(facts, Components::default)),
+            metadata: Arc::new(Metadata::new(facts, Live::default)),
             secrets: Secrets::new(Registry::empty()),
             shutdown: Shutdown::default(),
         };
         let tokens = ApiTokens::new(api_token.map(token));
-        let door = DoorConfig {
-            tokens: tokens.clone(),
-            access: Access::default(),
-            cors: Cors::Off,
+        let mut door = Door {
+            tokens,
             max_body,
+            ..Door::default()
         };
-        let http_api = HttpService::new(HttpApi::new(Surface::Api, door, blocks.clone()));
-        let grpc_api = GrpcApi::new(tokens, &Access::default(), 1 << 20, blocks);
+        let http_api = HttpApi::new(Surface::Api, door.clone(), Cors::Off, blocks.clone());
+        let http_api = HttpService::new(http_api);
+        door.max_body = 1 << 20;
+        let grpc_api = GrpcApi::new(door, blocks);
         let limits = Limits {
             header_bytes: 64 * 1024,
             header_timeout: Duration::from_secs(60),

@@ -1,0 +1,337 @@
+//! From flags and environment to what the sidecar is made with. All problems are told at once.
+
+use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::app::AppConfig;
+use super::flags::Args;
+use super::listen::Place;
+use crate::api::http::cors::Cors;
+use crate::auth::tokens::ApiTokens;
+use crate::base::duration::parse_go_duration;
+use crate::base::environment::Environment;
+use crate::base::quantity::parse_bytes;
+use crate::base::token::Token;
+use crate::registry::{DEFAULT_RECONCILE_INTERVAL, RegistryConfig};
+
+/// The limits of bodies and headers without a flag (Dapr 1.18).
+const DEFAULT_BODY: u64 = 4 << 20;
+const DEFAULT_HEADERS: u64 = 4 << 10;
+/// Go's server reads this much more than its limit of headers before it answers 431, so that 4 KiB
+/// take a token of 4 KiB in daprd.
+const HEADER_SLOP: u64 = 4 << 10;
+/// The longest graceful end without a flag, and for a negative one (Dapr 1.18).
+const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// What the sidecar is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(super) log_level: String,
+    pub(super) places: Places,
+    pub(super) app: AppConfig,
+    pub(super) registry: RegistryConfig,
+    pub(super) tokens: ApiTokens,
+    pub(super) app_token: Option<Token>,
+    pub(super) cors: Cors,
+    pub(super) max_body: usize,
+    pub(super) header_bytes: usize,
+    pub(super) api_logging: Option<bool>,
+    pub(super) grace: Duration,
+    pub(super) block: Option<Duration>,
+    /// Lines for the log, each said once at start.
+    pub(super) notices: Vec<String>,
+}
+
+/// Where each server listens.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub(super) http: Place,
+    pub(super) grpc: Place,
+    pub(super) public: Option<Place>,
+    pub(super) metrics: Option<Place>,
+}
+
+/// Everything that is wrong with the flags and the environment, a line each.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<String>);
+
+impl std::error::Error for ConfigError {}
+
+impl Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// Collects problems while reading goes on with stand-ins.
+#[derive(Default)]
+pub(super) struct Problems(Vec<String>);
+
+impl Problems {
+    pub(super) fn add(&mut self, text: impl Into<String>) {
+        self.0.push(text.into());
+    }
+
+    /// The value, or its default with the problem noted.
+    fn or_default<T: Default, E: Display>(&mut self, result: Result<T, E>) -> T {
+        result.unwrap_or_else(|error| {
+            self.add(error.to_string());
+            T::default()
+        })
+    }
+}
+
+impl Config {
+    /// Reads the flags of `sidegate sidecar` with the environment.
+    pub(super) fn new(args: &Args, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut problems = Problems::default();
+        let mut notices = args.notices(environment);
+        check_app_id(&args.app_id, &mut problems);
+        check_mode(&args.mode, &mut problems);
+        let app = AppConfig::new(args, &mut problems);
+        let tokens = token("DAPR_API_TOKEN", environment, &mut notices, &mut problems);
+        let app_token = token("APP_API_TOKEN", environment, &mut notices, &mut problems);
+        let config = Self {
+            log_level: args.log_level.clone(),
+            places: args.places(app.port, &mut problems),
+            app,
+            registry: args.registry(environment, &mut problems),
+            tokens: ApiTokens::new(tokens),
+            app_token,
+            cors: Cors::parse(&args.allowed_origins),
+            max_body: args.max_body(&mut problems),
+            header_bytes: args.header_bytes(&mut problems),
+            api_logging: args.enable_api_logging,
+            grace: args.grace(),
+            block: args.block(&mut problems),
+            notices,
+        };
+        if problems.0.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems.0))
+        }
+    }
+}
+
+fn check_app_id(app_id: &str, problems: &mut Problems) {
+    if app_id.is_empty() {
+        problems.add("parameter app-id cannot be empty");
+    } else if app_id.contains('.') {
+        problems.add("parameter app-id cannot contain dots");
+    } else if app_id.contains(['/', '\0']) {
+        // It becomes part of the name of a socket file.
+        problems.add("parameter app-id cannot contain slashes");
+    }
+}
+
+fn check_mode(mode: &str, problems: &mut Problems) {
+    if !["standalone", "kubernetes"].contains(&mode) {
+        problems.add(format!(
+            "invalid mode: {mode}; accepted are standalone, kubernetes"
+        ));
+    }
+}
+
+fn token(
+    variable: &'static str,
+    environment: &Environment,
+    notices: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<Token> {
+    let parsed = problems.or_default(Token::parse(variable, environment.value(variable)))?;
+    if parsed.newline_cut {
+        notices.push(format!(
+            "{variable} ended with a newline, which was cut; take it out of the Secret"
+        ));
+    }
+    Some(parsed.token)
+}
+
+/// A port as daprd's flags have it: text, so that a bad one is told with the others.
+pub(super) fn port(flag: &str, text: &str, problems: &mut Problems) -> u16 {
+    text.trim().parse().unwrap_or_else(|_| {
+        problems.add(format!(
+            "error parsing {flag}: {text:?} is not a port (0-65535)"
+        ));
+        0
+    })
+}
+
+impl Args {
+    fn registry(&self, environment: &Environment, problems: &mut Problems) -> RegistryConfig {
+        let paths = |list: &[String]| -> Vec<PathBuf> {
+            let set = list.iter().filter(|path| !path.is_empty());
+            set.map(PathBuf::from).collect()
+        };
+        let mut folders = paths(&self.resources_path);
+        folders.extend(paths(self.components_path.as_slice()));
+        let interval = self.hot_reload_reconcile_interval.as_deref();
+        let interval = interval.map_or(Ok(Duration::ZERO), parse_go_duration);
+        let interval = interval
+            .map_err(|error| format!("invalid value for 'hot-reload-reconcile-interval': {error}"));
+        RegistryConfig {
+            app_id: self.app_id.clone(),
+            namespace: environment.non_empty("NAMESPACE").map(str::to_owned),
+            resource_paths: folders,
+            config_files: paths(&self.config),
+            environment: environment.clone(),
+            is_kubernetes: self.mode == "kubernetes",
+            reconcile_interval: match problems.or_default(interval) {
+                Duration::ZERO => DEFAULT_RECONCILE_INTERVAL,
+                interval => interval,
+            },
+        }
+    }
+
+    fn places(&self, app_port: Option<u16>, problems: &mut Problems) -> Places {
+        let http = port("dapr-http-port flag", &self.dapr_http_port, problems);
+        let grpc = port("dapr-grpc-port flag", &self.dapr_grpc_port, problems);
+        let public = self.public_port(problems);
+        let metrics = self.metrics_port(problems);
+        self.check_conflicts(
+            app_port,
+            &[
+                ("dapr-http-port", Some(http)),
+                ("dapr-grpc-port", Some(grpc)),
+                ("dapr-public-port", public),
+                ("metrics-port", metrics),
+            ],
+            problems,
+        );
+        let api = |protocol, port, problems: &mut Problems| match &self.unix_domain_socket {
+            Some(folder) if !folder.is_empty() => {
+                Place::unix(Path::new(folder), &self.app_id, protocol)
+            }
+            _ => place(Place::listed(&self.dapr_listen_addresses, port), problems),
+        };
+        Places {
+            http: api("http", http, problems),
+            grpc: api("grpc", grpc, problems),
+            public: public.map(|port| {
+                place(
+                    Place::one_or_all(&self.dapr_public_listen_address, port),
+                    problems,
+                )
+            }),
+            metrics: metrics.map(|port| {
+                place(
+                    Place::one_or_all(&self.metrics_listen_address, port),
+                    problems,
+                )
+            }),
+        }
+    }
+
+    fn public_port(&self, problems: &mut Problems) -> Option<u16> {
+        let text = self
+            .dapr_public_port
+            .as_deref()
+            .filter(|text| !text.is_empty())?;
+        Some(port("dapr-public-port", text, problems))
+    }
+
+    fn metrics_port(&self, problems: &mut Problems) -> Option<u16> {
+        let is_on = self.enable_metrics.unwrap_or(true);
+        is_on.then(|| port("metrics-port", &self.metrics_port, problems))
+    }
+
+    /// Two servers, or a server and the app, on one port. Port 0 takes a free one.
+    fn check_conflicts(
+        &self,
+        app_port: Option<u16>,
+        ports: &[(&str, Option<u16>)],
+        problems: &mut Problems,
+    ) {
+        let mut taken = vec![("app-port", app_port)];
+        if let Some(internal) = self.dapr_internal_grpc_port.as_deref() {
+            let name = "dapr-internal-grpc-port";
+            taken.push((name, internal.parse().ok()));
+        }
+        for (name, port) in ports {
+            let Some(number) = port.filter(|port| *port != 0) else {
+                continue;
+            };
+            if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == Some(number)) {
+                problems.add(format!(
+                    "the '{name}' argument value {number} conflicts with '{other}'"
+                ));
+            }
+            taken.push((name, Some(number)));
+        }
+    }
+
+    /// The limit of bodies in bytes; 0 is no limit.
+    fn max_body(&self, problems: &mut Problems) -> usize {
+        let old = self
+            .dapr_http_max_request_size
+            .map(|mebibytes| (mebibytes, 1 << 20));
+        let bytes = size(
+            "max-body-size",
+            self.max_body_size.as_deref(),
+            old,
+            problems,
+        );
+        match bytes.unwrap_or(DEFAULT_BODY) {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn header_bytes(&self, problems: &mut Problems) -> usize {
+        let old = self
+            .dapr_http_read_buffer_size
+            .map(|kibibytes| (kibibytes, 1 << 10));
+        let bytes = size(
+            "read-buffer-size",
+            self.read_buffer_size.as_deref(),
+            old,
+            problems,
+        );
+        let bytes = bytes.unwrap_or(DEFAULT_HEADERS).saturating_add(HEADER_SLOP);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    fn grace(&self) -> Duration {
+        let seconds = u64::try_from(self.dapr_graceful_shutdown_seconds);
+        seconds.map_or(DEFAULT_GRACE, Duration::from_secs)
+    }
+
+    fn block(&self, problems: &mut Problems) -> Option<Duration> {
+        let text = self.dapr_block_shutdown_duration.as_deref()?;
+        let parsed = parse_go_duration(text)
+            .map_err(|error| format!("invalid value for 'dapr-block-shutdown-duration': {error}"));
+        Some(problems.or_default(parsed)).filter(|duration| !duration.is_zero())
+    }
+}
+
+fn place<E: Display>(place: Result<Place, E>, problems: &mut Problems) -> Place {
+    place.unwrap_or_else(|error| {
+        problems.add(error.to_string());
+        Place::AllTcp(0)
+    })
+}
+
+/// A size from its flag, or from the flag that it replaced, given in another unit. `None` without
+/// either.
+fn size(
+    flag: &str,
+    text: Option<&str>,
+    old: Option<(i64, u64)>,
+    problems: &mut Problems,
+) -> Option<u64> {
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) => {
+            let parsed =
+                parse_bytes(text).map_err(|error| format!("invalid value for '{flag}': {error}"));
+            Some(problems.or_default(parsed))
+        }
+        None => {
+            let (count, unit) = old?;
+            u64::try_from(count)
+                .ok()
+                .map(|count| count.saturating_mul(unit))
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The sidecar as a whole: every socket bound, every part wired, then run until the end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::config::Config;
+use super::sockets::{Addresses, Servers, Sockets};
+use super::{app, identity, resources};
+use crate::api::Blocks;
+use crate::app_channel::AppChannel;
+use crate::blocks::health::Health;
+use crate::blocks::invoke::Invoke;
+use crate::blocks::metadata::DAPR_VERSION;
+use crate::blocks::secrets::Secrets;
+use crate::blocks::shutdown::Shutdown;
+use crate::process::metrics::Metrics;
+use crate::process::readiness::Readiness;
+use crate::process::serve::Limits;
+use crate::process::tasks::Tasks;
+use crate::registry::Registry;
+
+/// How long an HTTP/1 client may take for the headers of a request, and how long a kept-alive
+/// connection may be idle. Clients commonly keep one for a minute.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// The most connections at once, per listener.
+const CONNECTIONS: usize = 4096;
+/// The most HTTP/2 streams at once, per connection: SDKs send all their calls over one.
+const STREAMS: u32 = 1000;
+/// The time for the answer to a forced shutdown to leave (Dapr 1.18).
+const FORCED_DELAY: Duration = Duration::from_millis(100);
+
+/// How a sidecar ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Calls in flight were finished, or their time was up.
+    Drained,
+    /// A caller asked for an end at once.
+    Forced,
+}
+
+/// A sidecar that serves. [`Sidecar::run`] keeps it until its end.
+pub struct Sidecar {
+    addresses: Addresses,
+    tasks: Tasks,
+    readiness: Readiness,
+    /// Cancelled by the shutdown API.
+    stop: CancellationToken,
+    forced: CancellationToken,
+    block: Option<Duration>,
+    app_health: Option<watch::Receiver<bool>>,
+}
+
+impl Sidecar {
+    /// Opens every socket, loads the resources, and begins to serve.
+    ///
+    /// # Errors
+    ///
+    /// A socket that cannot be opened, with its address; resources that cannot be loaded.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let started = Instant::now();
+        announce(&config);
+        let own = &config.registry;
+        if own.is_kubernetes {
+            identity::refuse_root(&own.environment)?;
+        }
+        // First of all, since every part registers its metrics where it is made.
+        let metrics = Metrics::install(Some(&own.app_id)).context("cannot start metrics")?;
+        let mut sockets = Sockets::bind(&config.places).await?;
+        let mut tasks = Tasks::new(CancellationToken::new());
+        let (whole, outbound) = (Readiness::new(), Readiness::new());
+        let starting = outbound.wait_for("runtime");
+        let meeting_app = whole.wait_for("app");
+        let token = config.app_token.clone();
+        let app = config.app.channel(&own.app_id, token, config.max_body)?;
+        let registry = Registry::start(own.clone(), &mut tasks).await?;
+        let configuration = registry.snapshot().configuration.clone();
+        let metrics = configuration.metrics.enabled.then_some(metrics);
+        sockets.serve_metrics(metrics, &mut tasks);
+        let door = resources::door(&config, &configuration)?;
+        if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
+            warn!("{}", resources::NO_TOKEN);
+        }
+        let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
+        let namespace = own.namespace.as_deref().unwrap_or_default();
+        let blocks = Blocks {
+            health: Health::new(&own.app_id, whole.clone(), outbound),
+            invoke: Arc::new(Invoke::new(app.clone(), &own.app_id, namespace)),
+            metadata: Arc::new(resources::metadata(&config, registry.clone())),
+            secrets: Secrets::new(registry),
+            shutdown: Shutdown::new(stop.clone(), forced.clone()),
+        };
+        let addresses = sockets.addresses();
+        let limits = limits(&config);
+        Servers::new(limits, &mut tasks).start(sockets, &config.cors, &door, &blocks);
+        drop(starting);
+        let health = app.as_ref().map(AppChannel::healthy);
+        let app = app.map(|channel| (channel, config.app.discover));
+        let stopping = tasks.shutdown();
+        tasks.spawn("app", app::follow(app, meeting_app, started, stopping));
+        Ok(Self {
+            addresses,
+            tasks,
+            readiness: whole,
+            stop,
+            forced,
+            block: config.block,
+            app_health: health,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until `stop` is cancelled or a caller asks for the end, then drains.
+    ///
+    /// # Errors
+    ///
+    /// A part that ended too early; the others were drained.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Ended> {
+        let shutdown = self.tasks.shutdown();
+        let ending = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.stop.cancelled() => {}
+            }
+            let _not_ready = self.readiness.wait_for("shutdown");
+            if let Some(time) = self.block {
+                block(time, self.app_health).await;
+            }
+            shutdown.cancel();
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            ended = self.tasks.finish() => ended?,
+            () = self.forced.cancelled() => {
+                tokio::time::sleep(FORCED_DELAY).await;
+                warn!("Ending at once, as a caller asked");
+                return Ok(Ended::Forced);
+            }
+            never = ending => match never {},
+        }
+        info!("Daprd shutdown gracefully");
+        Ok(Ended::Drained)
+    }
+}
+
+/// Goes on serving for a while after the signal to stop, so that the app can finish its work.
+async fn block(time: Duration, app_health: Option<watch::Receiver<bool>>) {
+    info!("Blocking graceful shutdown for {time:?} or until app reports unhealthy...");
+    let unhealthy = async {
+        let Some(mut health) = app_health else {
+            return std::future::pending().await;
+        };
+        if health.wait_for(|is_healthy| !is_healthy).await.is_err() {
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(time) => {
+            info!("Block shutdown period expired, entering shutdown...");
+        }
+        () = unhealthy => info!("App reported unhealthy, entering shutdown..."),
+    }
+}
+
+/// What the log says first, in the words that tools look for.
+fn announce(config: &Config) {
+    let version = env!("CARGO_PKG_VERSION");
+    info!("Starting Dapr Runtime -- version {DAPR_VERSION} -- commit sidegate-{version}");
+    info!("Log level set to: {}", config.log_level);
+    let mode = if config.registry.is_kubernetes {
+        "kubernetes"
+    } else {
+        "standalone"
+    };
+    info!("{mode} mode configured");
+    info!("app id: {}", config.registry.app_id);
+    for notice in &config.notices {
+        warn!("{notice}");
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        header_bytes: config.header_bytes,
+        header_timeout: HEADER_TIMEOUT,
+        // No listener of the sidecar has a handshake.
+        handshake_timeout: HEADER_TIMEOUT,
+        connections: CONNECTIONS,
+        streams: STREAMS,
+        drain: config.grace,
+    }
+}

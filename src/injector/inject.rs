@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use serde::Deserialize as _;
+use serde::de::Error as _;
 use serde_json::Value;
 
 use super::annotations::{Annotations, table as key};
@@ -12,15 +13,20 @@ use super::config::Config;
 use super::container::sidecar;
 use super::denial::Denial;
 pub use super::denial::DenyReason;
-use super::neighbours::{self, additions, native_place};
+use super::neighbours::{self, additions, first_place};
 use super::patch::{Operations, Place};
 use super::pod::{self, INJECTED_LABEL, Present, SIDECAR, present};
 use super::settings::{Position, Settings};
 use super::volumes::{Volumes, volumes};
+use super::warnings::limit;
 use crate::base::truthy::is_truthy;
 
 /// The annotation that asks for a sidecar.
 pub const ENABLED: &str = key::ENABLED.key;
+
+/// The most bytes of all annotations that Kubernetes takes
+/// (`k8s.io/apimachinery/pkg/api/validation`, `TotalAnnotationSizeLimitB`).
+const ANNOTATION_BYTES: usize = 256 * 1024;
 
 /// What is asked for one pod.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +125,10 @@ pub fn inject(request: &Request<'_>, config: &Config) -> Result<Verdict, InjectE
         return Ok(Verdict::Skipped(reason));
     }
     let pod = Pod::deserialize(request.pod).map_err(InjectError::NotAPod)?;
+    if pod.spec.is_none() {
+        let error = serde_json::Error::missing_field("spec");
+        return Err(InjectError::NotAPod(error));
+    }
     let present = present(&pod);
     if present == Some(Present::Foreign) {
         return Ok(Verdict::ForeignSidecar {
@@ -193,6 +203,12 @@ fn check(
             ),
         });
     }
+    if annotations.bytes() > ANNOTATION_BYTES {
+        return Err(Denial::cannot_run(format!(
+            "annotations: {} bytes; accepted are {ANNOTATION_BYTES} at most",
+            annotations.bytes()
+        )));
+    }
     let settings = Settings::check(pod, annotations, config)?;
     let volumes = volumes(pod, &settings, config)?;
     Ok((settings, volumes))
@@ -214,13 +230,14 @@ fn full(
     sidecar: &Container,
     warnings: &[String],
 ) -> Patch {
-    let index = native_place(pod, settings.position);
     let place = match settings.position {
         Position::Container => Place::Container,
-        Position::NativeLast | Position::NativeFirst => Place::InitContainer(index),
+        Position::NativeLast => Place::InitContainer(pod::init_containers(pod).len()),
+        Position::NativeFirst => Place::InitContainer(first_place(pod)),
     };
-    let has_volume = |name: &str| pod::has_volume(pod, name) || volumes.adds(name);
-    let additions = additions(pod, settings, has_volume);
+    let mut volume_names = pod::volume_names(pod);
+    volume_names.extend(volumes.added_names());
+    let additions = additions(pod, settings, &volume_names);
     let metrics = settings.ports.metrics.is_some();
     let labels = [
         (INJECTED_LABEL, "true"),
@@ -231,7 +248,7 @@ fn full(
         ),
     ];
     let version = (key::INJECTED.key, env!("CARGO_PKG_VERSION").to_owned());
-    let noted = (!warnings.is_empty()).then(|| (key::WARNINGS.key, warnings.join("\n")));
+    let noted = (!warnings.is_empty()).then(|| (key::WARNINGS.key, limit(warnings).join("\n")));
     let annotations: Vec<_> = [version].into_iter().chain(noted).collect();
     let mut operations = Operations::default();
     operations.set_labels(pod, &labels);
@@ -244,7 +261,7 @@ fn full(
 
 /// The patch of a pod that has our sidecar: what containers lack that came since.
 fn complete(pod: &Pod, settings: &Settings) -> Patch {
-    let additions = additions(pod, settings, |name| pod::has_volume(pod, name));
+    let additions = additions(pod, settings, &pod::volume_names(pod));
     let mut operations = Operations::default();
     operations.add_to_containers(&additions, None);
     operations.finish()

@@ -1,5 +1,7 @@
 //! What the other containers of the pod get.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, VolumeMount};
 
 use super::annotations::{shown, table as key};
@@ -34,48 +36,74 @@ type Served<'a> = (&'static str, usize, &'a Container);
 fn served<'a>(pod: &'a Pod, settings: &Settings) -> impl Iterator<Item = Served<'a>> + use<'a> {
     let apps = containers(pod).iter().enumerate();
     let apps = apps.map(|(index, container)| ("containers", index, container));
-    let first = settings.position == Position::NativeFirst;
-    let place = native_index(pod).unwrap_or_else(|| native_place(pod, settings.position));
+    // A sidecar that is a container already stays one, whatever is asked for now.
+    let is_container = containers(pod).iter().any(|one| one.name == SIDECAR);
+    let first = settings.position == Position::NativeFirst && !is_container;
+    let place = first.then(|| first_place(pod));
     let inits = init_containers(pod).iter().enumerate();
     let inits = inits
-        .filter(move |(index, _)| first && *index >= place)
+        .filter(move |(index, _)| place.is_some_and(|place| *index >= place))
         .map(|(index, container)| ("initContainers", index, container));
     let all = apps.chain(inits);
     all.filter(|(_, _, container)| container.name != SIDECAR && !is_foreign(&container.name))
 }
 
-/// Collects what the containers of a pod lack. Mounts are only of volumes that `has_volume` knows.
+/// Collects what the containers of a pod lack. Mounts are only of these volumes.
 pub(super) fn additions(
     pod: &Pod,
     settings: &Settings,
-    has_volume: impl Fn(&str) -> bool,
+    volumes: &BTreeSet<&str>,
 ) -> Vec<Additions> {
     served(pod, settings)
         .filter_map(|(list, index, container)| {
             let mut wanted = wanted(container, settings);
-            wanted.mount = wanted.mount.filter(|mount| has_volume(&mount.name));
+            wanted.mount = wanted
+                .mount
+                .filter(|mount| volumes.contains(mount.name.as_str()));
             missing(list, index, container, wanted)
         })
         .collect()
 }
 
-/// Where a native sidecar goes among the init containers.
-pub(super) fn native_place(pod: &Pod, position: Position) -> usize {
-    let inits = init_containers(pod);
-    let restartable = |container: &Container| container.restart_policy.as_deref() == Some("Always");
-    match position {
-        Position::NativeFirst => inits
-            .iter()
-            .rposition(restartable)
-            .map_or(0, |last| last + 1),
-        _ => inits.len(),
+/// Where a native sidecar stands that is to be first, or where it goes: after the last of other
+/// restartable init containers, such as the proxy of a mesh, which it may need.
+pub(super) fn first_place(pod: &Pod) -> usize {
+    native_index(pod).unwrap_or_else(|| {
+        let last = init_containers(pod).iter().rposition(is_restartable);
+        last.map_or(0, |last| last + 1)
+    })
+}
+
+fn is_restartable(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// Init containers of the app that start before a sidecar that is to be first.
+fn order_warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
+    if settings.position != Position::NativeFirst {
+        return Vec::new();
     }
+    let before = &init_containers(pod)[..first_place(pod)];
+    let early = before
+        .iter()
+        .filter(|one| !is_restartable(one) && !is_foreign(&one.name));
+    early
+        .map(|container| {
+            format!(
+                "annotation {:?}: init container {} starts before the sidecar all the same, since \
+                 a restartable one comes after it",
+                key::INIT_ORDER.key,
+                shown(&container.name)
+            )
+        })
+        .collect()
 }
 
 /// Warns of annotations that name containers which do not get what they are named for, and of
 /// containers that cannot see the sidecar's sockets.
 pub(super) fn warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
     let mut all = name_warnings(pod, settings);
+    all.extend(order_warnings(pod, settings));
     for (_, _, container) in served(pod, settings) {
         let Some(wanted) = wanted(container, settings).mount else {
             continue;
@@ -85,9 +113,9 @@ pub(super) fn warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
             |own: &&VolumeMount| own.mount_path == wanted.mount_path && own.name != wanted.name;
         if let Some(other) = mounts.iter().find(other) {
             all.push(format!(
-                "container {:?} mounts {:?} at {}, and so does not see the sockets there",
-                container.name,
-                other.name,
+                "container {} mounts {} at {}, and so does not see the sockets there",
+                shown(&container.name),
+                shown(&other.name),
                 shown(&wanted.mount_path)
             ));
         }
@@ -97,11 +125,15 @@ pub(super) fn warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
 
 fn name_warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
     let mut all = Vec::new();
-    let components = settings.components.as_ref();
-    let components = components.map_or(&[][..], |all| &all.containers);
+    let components = settings.components.iter().flat_map(|all| &all.containers);
+    let mut apps: BTreeSet<&String> = served(pod, settings)
+        .map(|(_, _, container)| &container.name)
+        .collect();
+    for name in components.clone() {
+        apps.remove(name);
+    }
     for name in settings.tokens.receivers.names() {
-        let mut served = served(pod, settings);
-        if components.contains(name) || !served.any(|(_, _, one)| one.name == *name) {
+        if !apps.contains(name) {
             all.push(format!(
                 "annotation {:?}: {} gets no token: it is no container of the pod that is the \
                  app's own and starts after the sidecar",
@@ -110,8 +142,9 @@ fn name_warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
             ));
         }
     }
+    let names: BTreeSet<_> = containers(pod).iter().map(|one| &one.name).collect();
     for name in components {
-        if !containers(pod).iter().any(|one| one.name == *name) {
+        if !names.contains(name) {
             all.push(format!(
                 "annotation {:?}: {} is no container of the pod",
                 key::PLUGGABLE.key,

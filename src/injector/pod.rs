@@ -1,5 +1,7 @@
 //! What a pod says besides its annotations.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
 use super::annotations::table as key;
@@ -39,13 +41,13 @@ pub(super) fn native_index(pod: &Pod) -> Option<usize> {
         .position(|container| container.name == SIDECAR)
 }
 
-/// Whether a pod has a volume of this name.
-pub(super) fn has_volume(pod: &Pod, name: &str) -> bool {
+/// The names of a pod's volumes.
+pub(super) fn volume_names(pod: &Pod) -> BTreeSet<&str> {
     let volumes = pod
         .spec
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.into_iter().any(|volume| volume.name == name)
+    volumes.map(|volume| volume.name.as_str()).collect()
 }
 
 /// Whether a pod has a container `daprd`, and whose.
@@ -125,8 +127,8 @@ fn port_warnings(spec: &PodSpec, settings: &Settings) -> Vec<String> {
                 .find(|(port, _)| i32::from(*port) == declared.container_port);
             if let (true, Some((port, name))) = (tcp, clash) {
                 warnings.push(format!(
-                    "container {:?} declares port {port}, which the sidecar takes for {name:?}",
-                    container.name
+                    "container {} declares port {port}, which the sidecar takes for {name:?}",
+                    super::annotations::shown(&container.name)
                 ));
             }
         }

@@ -1,5 +1,7 @@
 //! The volumes that the sidecar needs, and what it mounts.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, Pod, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume,
     VolumeMount, VolumeProjection,
@@ -30,9 +32,9 @@ pub(super) struct Volumes {
 }
 
 impl Volumes {
-    /// Whether a volume of this name is added.
-    pub(super) fn adds(&self, name: &str) -> bool {
-        self.missing.iter().any(|volume| volume.name == name)
+    /// The names of the volumes that are added.
+    pub(super) fn added_names(&self) -> impl Iterator<Item = &str> {
+        self.missing.iter().map(|volume| volume.name.as_str())
     }
 }
 
@@ -108,18 +110,16 @@ fn serves(theirs: &Volume, ours: &Volume) -> bool {
 }
 
 fn deny_path_twice(mounts: &[VolumeMount]) -> Result<(), Denial> {
-    for (at, mount) in mounts.iter().enumerate() {
+    let mut taken = BTreeMap::new();
+    for mount in mounts {
         let path = normalised(&mount.mount_path);
-        if let Some(other) = mounts[..at]
-            .iter()
-            .find(|other| normalised(&other.mount_path) == path)
-        {
+        if let Some(other) = taken.insert(path.clone(), &mount.name) {
             return Err(Denial::cannot_run(format!(
                 "annotation {:?} or {:?}: the sidecar mounts {:?} at {} already: accepted is \
                  another path than for {:?}",
                 key::VOLUME_MOUNTS.key,
                 key::VOLUME_MOUNTS_RW.key,
-                other.name,
+                other,
                 shown(&path),
                 mount.name
             )));

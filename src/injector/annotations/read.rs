@@ -20,6 +20,9 @@ pub(in crate::injector) fn shown(text: &str) -> String {
     format!("{:?}", shorten(text))
 }
 
+/// How many unknown keys are compared with all known ones, which takes time.
+const UNKNOWN_KEYS: usize = 16;
+
 fn shorten(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
@@ -39,7 +42,13 @@ pub(in crate::injector) struct Annotations<'a> {
 impl<'a> Annotations<'a> {
     /// Takes the annotations, and warns of keys with our prefixes that the table does not have.
     pub(in crate::injector) fn new(values: &'a BTreeMap<String, String>) -> Self {
-        let warnings = values.keys().filter_map(|key| warn_unknown(key)).collect();
+        let mut unknown = values.keys().filter(|key| is_unknown(key));
+        let hinted = unknown.by_ref().take(UNKNOWN_KEYS);
+        let mut warnings: Vec<_> = hinted.map(|key| warn_unknown(key)).collect();
+        let more = unknown.count();
+        if more > 0 {
+            warnings.push(format!("{more} more annotations are not known"));
+        }
         Self { values, warnings }
     }
 
@@ -67,6 +76,13 @@ impl<'a> Annotations<'a> {
     /// Everything that was warned about.
     pub(in crate::injector) fn into_warnings(self) -> Vec<String> {
         self.warnings
+    }
+
+    /// The bytes of all keys and values.
+    pub(in crate::injector) fn bytes(&self) -> usize {
+        self.iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum()
     }
 
     /// All keys with their values.
@@ -299,14 +315,16 @@ fn fallback(row: &Annotation) -> String {
     }
 }
 
-/// A warning of a key that has one of our prefixes and is not in the table. Keys are compared
-/// without their prefixes, so that a key with the wrong one of the two is found too.
-fn warn_unknown(key: &str) -> Option<String> {
-    let (prefix, name) = key.split_once('/')?;
-    let ours = ["dapr.io", "sidegate.dev"].contains(&prefix);
-    if !ours || TABLE.iter().any(|row| row.key == key) {
-        return None;
-    }
+/// Whether a key has one of our prefixes and is not in the table.
+fn is_unknown(key: &str) -> bool {
+    let ours = key.starts_with("dapr.io/") || key.starts_with("sidegate.dev/");
+    ours && TABLE.iter().all(|row| row.key != key)
+}
+
+/// Names the nearest key of the table. Keys are compared without their prefixes, so that a key with
+/// the wrong one of the two is found too.
+fn warn_unknown(key: &str) -> String {
+    let name = key.split_once('/').map_or(key, |(_, name)| name);
     let names = TABLE.iter().filter_map(|row| row.key.split('/').nth(1));
     let meant = nearest(&shorten(name), names).and_then(|name| {
         TABLE
@@ -314,5 +332,5 @@ fn warn_unknown(key: &str) -> Option<String> {
             .find(|row| row.key.ends_with(&format!("/{name}")))
     });
     let hint = meant.map_or_else(String::new, |row| format!("; did you mean {:?}?", row.key));
-    Some(format!("annotation {} is not known{hint}", shown(key)))
+    format!("annotation {} is not known{hint}", shown(key))
 }

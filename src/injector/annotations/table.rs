@@ -232,4 +232,19 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), all);
     }
+
+    #[test]
+    fn defaults_are_values_of_their_types() {
+        for row in TABLE.iter().filter(|row| !row.default.is_empty()) {
+            let usable = match row.kind {
+                Number { min, max } => (min..=max).contains(&row.default.parse().unwrap()),
+                Port => row.default.parse::<u16>().unwrap() > 0,
+                Choice(words) => words.contains(&row.default),
+                Flag => ["true", "false"].contains(&row.default),
+                Text | List => true,
+                _ => false,
+            };
+            assert!(usable, "{}", row.key);
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What the pod adds to the sidecar's environment.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
 
 use crate::base::names::is_dns_subdomain;
@@ -70,20 +72,23 @@ pub(super) fn check(
             None => dropped(annotations, &key::ENV_FROM_SECRET, entry),
         }
     }
-    let mut env: Vec<EnvVar> = Vec::new();
-    for (row, variable) in found {
-        check_name(annotations, &row, &variable.name, weakened)?;
-        let before = env.len();
-        env.retain(|other| other.name != variable.name);
-        if env.len() < before {
-            annotations.warn(format!(
-                "annotation {:?}: {} is set more than once; the last one counts",
-                row.key,
-                shown(&variable.name)
-            ));
-        }
-        env.push(variable);
+    for (row, variable) in &found {
+        check_name(annotations, row, &variable.name, weakened)?;
     }
+    let mut names = BTreeSet::new();
+    let mut env = Vec::new();
+    for (row, variable) in found.into_iter().rev() {
+        if names.insert(variable.name.clone()) {
+            env.push(variable);
+            continue;
+        }
+        annotations.warn(format!(
+            "annotation {:?}: {} is set again after this; the last one counts",
+            row.key,
+            shown(&variable.name)
+        ));
+    }
+    env.reverse();
     Ok(env)
 }
 

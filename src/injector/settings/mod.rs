@@ -6,6 +6,8 @@ mod mounts;
 mod options;
 mod tokens;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{EnvVar, Pod, ResourceRequirements, VolumeMount};
 
 pub(super) use app::App;
@@ -84,7 +86,7 @@ pub(super) struct Ports {
 #[derive(Debug)]
 pub(super) struct Components {
     /// Their names, at least one.
-    pub(super) containers: Vec<String>,
+    pub(super) containers: BTreeSet<String>,
     /// Where the folder of their sockets is mounted.
     pub(super) folder: String,
 }
@@ -258,7 +260,10 @@ fn components(
     let folder = annotations
         .path(&key::PLUGGABLE_FOLDER)?
         .unwrap_or_else(|| config.component_sockets_folder.clone());
-    let containers = annotations.list(&key::PLUGGABLE);
+    let containers = annotations
+        .list(&key::PLUGGABLE)
+        .into_iter()
+        .collect::<BTreeSet<_>>();
     Ok((!containers.is_empty()).then_some(Components { containers, folder }))
 }
 
@@ -334,4 +339,21 @@ fn deny_unconfined_apparmor(
         annotations.weakens(weakened, message)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repository;
+
+    #[test]
+    fn an_images_repository_is_its_name_without_tag_and_digest() {
+        for (image, expected) in [
+            ("daprd", "daprd"),
+            ("ghcr.io/dapr/daprd:1.18.3", "ghcr.io/dapr/daprd"),
+            ("localhost:5000/daprd", "localhost:5000/daprd"),
+            ("localhost:5000/daprd:1@sha256:ab", "localhost:5000/daprd"),
+        ] {
+            assert_eq!(repository(image), expected, "{image}");
+        }
+    }
 }

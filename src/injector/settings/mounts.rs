@@ -1,5 +1,7 @@
 //! Volumes of the pod that the sidecar mounts.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Pod, Volume, VolumeMount};
 
 use crate::injector::annotations::table as key;
@@ -19,7 +21,9 @@ pub(super) fn check(
         .spec
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten());
-    let volumes: Vec<&Volume> = volumes.collect();
+    let volumes: BTreeMap<&str, &Volume> = volumes
+        .map(|volume| (volume.name.as_str(), volume))
+        .collect();
     let mut mounts = Vec::new();
     for (row, read_only) in [(key::VOLUME_MOUNTS, true), (key::VOLUME_MOUNTS_RW, false)] {
         for entry in words(annotations.text(&row)) {
@@ -28,7 +32,7 @@ pub(super) fn check(
                 annotations.warn(format!("{start} is not volume:path; it is ignored"));
                 continue;
             };
-            let Some(volume) = volumes.iter().find(|volume| volume.name == name) else {
+            let Some(volume) = volumes.get(name) else {
                 annotations.warn(format!(
                     "{start} names a volume that the pod does not have; it is ignored"
                 ));

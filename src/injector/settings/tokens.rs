@@ -1,5 +1,7 @@
 //! Which Secrets hold the two tokens, and who gets references to them.
 
+use std::collections::BTreeSet;
+
 use crate::injector::annotations::table as key;
 use crate::injector::annotations::{Annotations, words};
 use crate::injector::denial::Denial;
@@ -21,7 +23,7 @@ pub(in crate::injector) enum Receivers {
     /// All.
     All,
     /// Those with these names; none where it is empty.
-    Named(Vec<String>),
+    Named(BTreeSet<String>),
 }
 
 impl Receivers {
@@ -29,23 +31,24 @@ impl Receivers {
     pub(in crate::injector) fn include(&self, container: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Named(names) => names.iter().any(|name| name == container),
+            Self::Named(names) => names.contains(container),
         }
     }
 
     /// The names as written.
-    pub(in crate::injector) fn names(&self) -> &[String] {
-        match self {
-            Self::All => &[],
-            Self::Named(names) => names,
-        }
+    pub(in crate::injector) fn names(&self) -> impl Iterator<Item = &String> {
+        let names = match self {
+            Self::All => None,
+            Self::Named(names) => Some(names),
+        };
+        names.into_iter().flatten()
     }
 
     fn parse(text: &str) -> Self {
         if text.eq_ignore_ascii_case("true") {
             Self::All
         } else if text.eq_ignore_ascii_case("false") {
-            Self::Named(Vec::new())
+            Self::Named(BTreeSet::new())
         } else {
             Self::Named(words(text).map(str::to_owned).collect())
         }
@@ -59,7 +62,7 @@ impl Tokens {
             app: annotations.secret_name(&key::APP_TOKEN_SECRET)?,
             receivers: Receivers::parse(annotations.text(&key::APP_ENV_TOKENS)),
         };
-        let asked = tokens.receivers != Receivers::Named(Vec::new());
+        let asked = tokens.receivers != Receivers::Named(BTreeSet::new());
         if asked && tokens.api.is_none() && tokens.app.is_none() {
             annotations.warn(format!(
                 "annotation {:?} has no effect without {:?} or {:?}",

@@ -1,6 +1,7 @@
 //! The pure half of the webhook: whole pods in, whole patches out.
 
 mod golden;
+mod hostile;
 mod properties;
 
 use std::collections::BTreeSet;
@@ -57,6 +58,7 @@ fn check_injected(pod: &Value, patch: &Patch, config: &Config) {
         }
     }
     assert_restricted(&after, config);
+    assert_foreign_untouched(pod, &after);
     let mut before = pod.clone();
     // A value that a pod brings along for what we write is replaced.
     let annotations = before["metadata"]["annotations"].as_object_mut().unwrap();
@@ -67,6 +69,21 @@ fn check_injected(pod: &Value, patch: &Patch, config: &Config) {
         Verdict::AlreadyInjected { patch, .. } => assert_eq!(patch, Patch(Vec::new())),
         other => panic!("a second run gave {other:?}"),
     }
+}
+
+/// Containers of other injectors are as they were: no token, nothing else of ours.
+fn assert_foreign_untouched(before: &Value, after: &Value) {
+    let foreign = |pod: &Value| -> Vec<Value> {
+        let lists = [&pod["spec"]["containers"], &pod["spec"]["initContainers"]];
+        let all = lists.into_iter().filter_map(Value::as_array).flatten();
+        let named = |one: &&Value| {
+            one["name"]
+                .as_str()
+                .is_some_and(|n| n.starts_with("istio-"))
+        };
+        all.filter(named).cloned().collect()
+    };
+    assert_eq!(foreign(before), foreign(after));
 }
 
 /// The rules of the restricted Pod Security Standard for a container (Kubernetes 1.35).

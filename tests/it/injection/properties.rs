@@ -1,12 +1,12 @@
 //! What holds for all pods.
 
 use json_patch::Patch;
-use proptest::collection::btree_map;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use sidegate::injector::annotations::TABLE;
 use sidegate::injector::config::Config;
-use sidegate::injector::inject::Verdict;
+use sidegate::injector::inject::{Request, Verdict, inject};
 
 use super::{check_injected, patched, verdict};
 
@@ -45,6 +45,40 @@ fn value() -> impl Strategy<Value = String> {
         "shop",
     ]);
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+/// Any JSON, with the names of a pod's fields.
+fn json_value() -> impl Strategy<Value = Value> {
+    let name = prop::sample::select(vec![
+        "metadata",
+        "annotations",
+        "labels",
+        "spec",
+        "containers",
+        "initContainers",
+        "volumes",
+        "env",
+        "name",
+        "securityContext",
+        "runAsUser",
+        "dapr.io/enabled",
+        "dapr.io/app-id",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        prop::sample::select(vec!["true", "shop", ""]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 40, 6, move |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            btree_map(name.clone(), inner, 0..6).prop_map(|fields| {
+                let fields = fields.into_iter();
+                Value::Object(fields.map(|(key, value)| (key.to_owned(), value)).collect())
+            }),
+        ]
+    })
 }
 
 fn annotations() -> impl Strategy<Value = Map<String, Value>> {
@@ -146,6 +180,12 @@ proptest! {
             "metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app"}]}
         });
         verdict(&pod, &Config::default());
+    }
+
+    #[test]
+    fn no_object_panics(object in json_value()) {
+        let request = Request { namespace: "shop", pod: &object };
+        let _ = inject(&request, &Config::default());
     }
 
     /// Another webhook adds a container after us: it gets what it lacks, and nothing else changes.

@@ -1,7 +1,7 @@
 //! The road to the application, the only holder of the app token.
 //!
 //! Every call to the app, over HTTP or gRPC, is one HTTP request that goes through
-//! [`transport::Transport::send`], under one of the names of [`roads::Road`]. That function sets
+//! `Transport::send`, under one of the names of [`Road`]. That function sets
 //! the app token in place of whatever the request held, and its connections lead to the app's
 //! address whatever the request's URI says. So no call can lack the token, and none can carry it
 //! elsewhere (CVE-2024-35223).

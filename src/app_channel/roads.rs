@@ -1,6 +1,6 @@
 //! Every kind of call to the app.
 
-/// A kind of call to the app. [`super::transport::Transport::send`] takes one, so that a new kind
+/// A kind of call to the app. `Transport::send` takes one, so that a new kind
 /// of call has to be added here, and with that to the test that looks for the token on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Road {

@@ -415,13 +415,16 @@ async fn an_event_reaches_the_caller_before_the_next_one_exists() {
 
 #[tokio::test]
 async fn callers_that_do_not_read_hold_up_nobody_else() {
-    let app = FakeApp::answering(|seen| {
-        let size = if seen.uri.path() == "/large" {
-            8 << 20
+    // Far more than the sockets on the way hold.
+    let large = Bytes::from(vec![7; 64 << 20]);
+    let app = FakeApp::answering(move |seen| {
+        let is_large = seen.uri.path() == "/large";
+        let body = if is_large {
+            large.clone()
         } else {
-            0
+            Bytes::from("small")
         };
-        Response::new(Full::from(vec![7; size]))
+        Response::new(Full::new(body))
     })
     .await;
     for protocol in [AppProtocol::Http, AppProtocol::H2c] {

@@ -64,6 +64,14 @@ impl Sidecar {
     }
 
     async fn start(app: Option<AppChannelConfig>, api_token: Option<&str>) -> Self {
+        Self::with_access(app, api_token, Access::default()).await
+    }
+
+    async fn with_access(
+        app: Option<AppChannelConfig>,
+        api_token: Option<&str>,
+        access: Access,
+    ) -> Self {
         let max_body = app.as_ref().map_or(1024, |app| app.max_body_bytes);
         let channel = app.map(|config| AppChannel::new(config).unwrap());
         let facts = Facts {
@@ -80,6 +88,7 @@ impl Sidecar {
         let tokens = ApiTokens::new(api_token.map(token));
         let mut door = Door {
             tokens,
+            access,
             max_body,
             ..Door::default()
         };

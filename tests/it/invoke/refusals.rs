@@ -5,12 +5,13 @@ use std::time::Duration;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
 use http::Request;
 use http_body_util::Full;
+use sidegate::api::access::{Access, Rule};
 use sidegate::app_channel::{AppChannelConfig, AppProtocol, HealthConfig};
 use sidegate::testing::fake_app::FakeApp;
 use sidegate::testing::http_client::send;
 use tonic::Code;
 
-use super::{Sidecar, error_body, message};
+use super::{Sidecar, basic, error_body, message};
 use crate::app_channel::config;
 
 #[tokio::test]
@@ -122,6 +123,39 @@ async fn a_call_without_target_app_or_healthy_app_is_told_why() {
             (status.code(), status.message()),
             (Code::Internal, text.as_str())
         );
+    }
+    assert!(app.recorded().is_empty());
+}
+
+#[tokio::test]
+async fn where_invocation_is_not_allowed_no_way_of_addressing_reaches_the_app() {
+    let app = FakeApp::start().await;
+    let rule = |name: &str, protocol: &str| Rule {
+        name: name.to_owned(),
+        version: "v1".to_owned(),
+        protocol: protocol.to_owned(),
+    };
+    let denied = [rule("invoke", "http"), rule("invoke", "grpc")];
+    let allowed = [rule("metadata", "http"), rule("metadata", "grpc")];
+    for access in [
+        Access::parse(&[], &denied).unwrap(),
+        Access::parse(&allowed, &[]).unwrap(),
+    ] {
+        let config = config(AppProtocol::Http, app.address());
+        let sidecar = Sidecar::with_access(Some(config), None, access).await;
+        let auth = basic("app");
+        for (path, name, value) in [
+            ("/v1.0/invoke/app/method/x", "x-none", "1"),
+            ("/v1.0/metadata/x", "dapr-app-id", "app"),
+            ("/x", "dapr-app-id", "app"),
+            ("/x", "authorization", auth.as_str()),
+        ] {
+            let request = Request::post(path).header(name, value);
+            let answer = send(sidecar.http, request.body(Full::default()).unwrap()).await;
+            assert_eq!(answer.status(), 404, "{path} {name}");
+        }
+        let call = sidecar.invoke_service(message("app", "x", Verb::Get)).await;
+        assert_eq!(call.unwrap_err().code(), Code::Unimplemented);
     }
     assert!(app.recorded().is_empty());
 }

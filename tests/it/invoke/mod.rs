@@ -17,6 +17,7 @@ use dapr::dapr::proto::runtime::v1::InvokeServiceRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use http_body_util::Full;
 use prost_types::Any;
+use sidegate::api::access::Access;
 use sidegate::api::grpc::{GrpcApi, GrpcService};
 use sidegate::api::http::cors::Cors;
 use sidegate::api::http::{HttpApi, HttpService};

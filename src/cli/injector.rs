@@ -115,11 +115,19 @@ pub(super) fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit
         app_id: "sidegate-injector".to_owned(),
         instance: environment.value("HOSTNAME").unwrap_or_default().to_owned(),
     })?;
-    block_on(args.runtime, async {
+    let signal = CancellationToken::new();
+    let serve = async {
         let injector = Injector::bind(args, environment).await?;
-        injector
-            .run(Duration::from_secs(args.shutdown_delay_seconds))
-            .await?;
+        let delay = Duration::from_secs(args.shutdown_delay_seconds);
+        injector.run(&signal, delay).await
+    };
+    block_on(args.runtime, async {
+        tokio::select! {
+            // First, so that a signal that comes during the start is not missed.
+            biased;
+            failed = watch_signals(signal.clone(), CancellationToken::new()) => failed?,
+            ended = serve => ended?,
+        }
         Ok(ExitCode::SUCCESS)
     })?
 }
@@ -141,6 +149,7 @@ impl Injector {
             config: args.sidecar.config(environment, native_sidecar)?,
             requesters,
             body_bytes: args.max_body_bytes,
+            body_time: server::BODY_TIME,
         };
         let (identity, follower) = follow(args.identity())?;
         let readiness = Readiness::new();
@@ -171,10 +180,9 @@ impl Injector {
 
     /// Runs until a signal, then tells that it is not ready, waits for the cluster to notice, and
     /// finishes what is in flight.
-    async fn run(self, delay: Duration) -> anyhow::Result<()> {
+    async fn run(self, signal: &CancellationToken, delay: Duration) -> anyhow::Result<()> {
         let Self { tasks, readiness } = self;
         let shutdown = tasks.shutdown();
-        let signal = CancellationToken::new();
         let stop_after_signal = async {
             signal.cancelled().await;
             let _not_ready = readiness.wait_for("shutdown");
@@ -184,7 +192,6 @@ impl Injector {
         };
         tokio::select! {
             ended = tasks.finish() => ended?,
-            failed = watch_signals(signal.clone(), CancellationToken::new()) => failed?,
             () = stop_after_signal => {}
         }
         info!("Stopped");

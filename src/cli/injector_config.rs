@@ -26,9 +26,10 @@ pub(super) struct ConfigArgs {
     /// [env: NATIVE_SIDECAR_ENABLED] [default: auto]
     #[arg(long, value_enum)]
     native_sidecar: Option<NativeSidecar>,
-    /// Let pods lower the security of their sidecar by annotation
-    #[arg(long)]
-    allow_weakened_security: bool,
+    /// Let pods lower the security of their sidecar by annotation [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = parse_bool)]
+    allow_weakened_security: Option<bool>,
     /// runAsNonRoot of the sidecar [env: SIDECAR_RUN_AS_NON_ROOT] [default: true]
     #[arg(long, value_name = "BOOL", value_parser = parse_bool)]
     sidecar_run_as_non_root: Option<bool>,
@@ -46,8 +47,9 @@ pub(super) struct ConfigArgs {
     #[arg(long, value_name = "GID", value_parser = parse_id)]
     sidecar_run_as_group: Option<i64>,
     /// Give sidecars DAPR_HOST_IP from their pod's status [env: ENABLE_K8S_DOWNWARD_APIS]
-    #[arg(long)]
-    enable_k8s_downward_apis: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = parse_bool)]
+    enable_k8s_downward_apis: Option<bool>,
     /// JSON array of tolerations: a pod with one of them gets the sidecar's program as `command`
     /// [env: IGNORE_ENTRYPOINT_TOLERATIONS]
     #[arg(long, value_name = "JSON")]
@@ -156,7 +158,7 @@ impl ConfigArgs {
             sidecar_image: image.unwrap_or(default.sidecar_image),
             image_pull_policy: policy.unwrap_or_default(),
             native_sidecar,
-            allow_weakened_security: self.allow_weakened_security,
+            allow_weakened_security: self.allow_weakened_security.unwrap_or(false),
             run_as_non_root: flag(self.sidecar_run_as_non_root, "SIDECAR_RUN_AS_NON_ROOT"),
             read_only_root_filesystem: flag(
                 self.sidecar_read_only_root_filesystem,
@@ -168,8 +170,9 @@ impl ConfigArgs {
             ),
             run_as_user: user.or_else(|| settings.parsed("SIDECAR_RUN_AS_USER", parse_id)),
             run_as_group: group.or_else(|| settings.parsed("SIDECAR_RUN_AS_GROUP", parse_id)),
-            downward_apis: self.enable_k8s_downward_apis
-                || settings.truth("ENABLE_K8S_DOWNWARD_APIS", false),
+            downward_apis: self
+                .enable_k8s_downward_apis
+                .unwrap_or_else(|| settings.truth("ENABLE_K8S_DOWNWARD_APIS", false)),
             ignore_entrypoint_tolerations: self.tolerations(settings),
             component_sockets_folder: folder.unwrap_or(default.component_sockets_folder),
             control_plane: self.control_plane.control_plane(settings),

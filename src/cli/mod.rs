@@ -11,6 +11,7 @@ mod demo;
 mod environment;
 #[cfg(test)]
 mod flags_page;
+mod inject;
 mod injector;
 mod injector_config;
 mod loopback;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Inject(Box<inject::Args>),
     Injector(Box<injector::Args>),
     Run(run::Args),
     Sidecar(Box<sidecar::Args>),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
     let environment = environment::read();
     let outcome = match cli.command {
         Command::Demo(args) => demo::run(&args, &environment),
+        Command::Inject(args) => inject::run(&args),
         Command::Injector(args) => injector::run(&args, &environment),
         Command::Run(args) => run::run(&args, &environment),
         Command::Sidecar(args) => sidecar::run(&args, &environment),

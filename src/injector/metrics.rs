@@ -7,7 +7,7 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use super::review::{Judgement, Outcome};
+use super::judgement::{Judgement, Outcome};
 
 const REVIEWS: &str = "sidegate_injector_reviews_total";
 const DURATION: &str = "sidegate_injector_review_duration_seconds";

@@ -5,6 +5,7 @@
 
 pub mod server;
 
+pub mod judgement;
 pub mod kubernetes;
 pub mod metrics;
 pub mod requester;

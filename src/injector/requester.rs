@@ -58,7 +58,7 @@ struct ServiceAccounts {
 
 impl Requesters {
     /// Parses a comma-separated list of `namespace:name` globs. A list without entries lets
-    /// everybody in; one with entries lets in those and [`CONTROLLERS`].
+    /// everybody in; one with entries lets in those and the controllers of a usual cluster.
     pub fn parse(list: &str) -> Result<Self, RequesterError> {
         let entries: Vec<&str> = list
             .split(',')

@@ -11,12 +11,16 @@ use serde_json::Value;
 
 use super::config::Config;
 use super::inject::{self, SkipReason, Verdict};
+use super::judgement::Judgement;
 use super::requester::Requesters;
 use super::warnings;
 use crate::process::tasks::with_causes;
 
 /// The API versions that are spoken; an answer has that of its question.
 const API_VERSIONS: [&str; 2] = ["admission.k8s.io/v1", "admission.k8s.io/v1beta1"];
+
+/// The annotation that asks for a sidecar.
+const ENABLED: &str = "dapr.io/enabled";
 
 /// How many characters of somebody else's text an error repeats.
 const QUOTED_CHARACTERS: usize = 200;
@@ -169,11 +173,10 @@ impl Review {
         if reason != SkipReason::NotExactlyTrue {
             return None;
         }
-        let value = &self.request.object["metadata"]["annotations"][inject::ENABLED];
+        let value = &self.request.object["metadata"]["annotations"][ENABLED];
         let value = shorten(value.as_str().unwrap_or_default());
-        let key = inject::ENABLED;
         Some(format!(
-            "annotation {key:?}: {value:?} gives the pod no sidecar: only \"true\" does"
+            "annotation {ENABLED:?}: {value:?} gives the pod no sidecar: only \"true\" does"
         ))
     }
 
@@ -230,128 +233,6 @@ impl Review {
     }
 }
 
-/// What is to be done with an object.
-#[derive(Debug)]
-pub struct Judgement {
-    /// In one word, for metrics.
-    pub outcome: Outcome,
-    /// Why, as one of few fixed words, for metrics.
-    pub reason: &'static str,
-    /// The app id of the sidecar, where one was injected.
-    pub app_id: Option<String>,
-    /// Why the object is denied, where it is.
-    pub denial: Option<Denial>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
-    /// What changes the object, where something does. Never empty.
-    pub patch: Option<json_patch::Patch>,
-}
-
-/// Why an object is denied, in the words of Kubernetes' `Status`.
-#[derive(Debug)]
-pub struct Denial {
-    /// What was wrong with which field, and what is accepted.
-    pub message: String,
-    reason: &'static str,
-    code: u16,
-}
-
-/// What came of a review.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The pod gets a sidecar.
-    Injected,
-    /// The object passes unchanged, or had its sidecar already.
-    Passed,
-    /// The object is denied.
-    Denied,
-}
-
-impl Outcome {
-    /// The word for metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Injected => "injected",
-            Self::Passed => "passed",
-            Self::Denied => "denied",
-        }
-    }
-}
-
-impl Judgement {
-    fn new(outcome: Outcome, reason: &'static str) -> Self {
-        Self {
-            outcome,
-            reason,
-            app_id: None,
-            denial: None,
-            warnings: Vec::new(),
-            patch: None,
-        }
-    }
-
-    fn passed(reason: &'static str) -> Self {
-        Self::new(Outcome::Passed, reason)
-    }
-
-    fn denied(reason: &'static str, message: String) -> Self {
-        let denial = Denial {
-            message,
-            reason: "Forbidden",
-            code: 403,
-        };
-        Self {
-            denial: Some(denial),
-            ..Self::new(Outcome::Denied, reason)
-        }
-    }
-
-    fn unreadable(message: String) -> Self {
-        let denial = Denial {
-            message,
-            reason: "BadRequest",
-            code: 400,
-        };
-        Self {
-            denial: Some(denial),
-            ..Self::new(Outcome::Denied, "not_a_pod")
-        }
-    }
-
-    fn of_verdict(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Skipped(reason) => Self::passed(reason.as_str()),
-            Verdict::Injected {
-                app_id,
-                patch,
-                warnings,
-            } => Self {
-                app_id: Some(app_id),
-                patch: Some(patch),
-                warnings,
-                ..Self::new(Outcome::Injected, "new_sidecar")
-            },
-            Verdict::AlreadyInjected { warnings, patch } => Self {
-                patch: Some(patch).filter(|patch| !patch.is_empty()),
-                warnings,
-                ..Self::passed("already_injected")
-            },
-            Verdict::ForeignSidecar { warnings } => Self {
-                warnings,
-                ..Self::passed("foreign_sidecar")
-            },
-            Verdict::Denied {
-                message,
-                reason,
-                warnings,
-            } => Self {
-                warnings,
-                ..Self::denied(reason.as_str(), message)
-            },
-        }
-    }
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer<'a> {
@@ -388,5 +269,235 @@ fn shorten(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(QUOTED_CHARACTERS) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::injector::judgement::Outcome;
+
+    fn decode(review: &Value) -> Result<Review, ReviewError> {
+        Review::decode(review.to_string().as_bytes())
+    }
+
+    fn review(request: &Value) -> Review {
+        let review = json!({
+            "apiVersion": API_VERSIONS[0],
+            "kind": "AdmissionReview",
+            "request": request,
+        });
+        decode(&review).unwrap()
+    }
+
+    fn judge(review: &Review) -> Judgement {
+        review.judge(&Config::default(), &Requesters::default())
+    }
+
+    #[test]
+    fn says_what_is_no_review() {
+        for (body, wanted) in [
+            (
+                "{",
+                "the body is no AdmissionReview: EOF while parsing an object at line 1 column 1",
+            ),
+            (
+                "{}",
+                "kind \"\" of \"\" is not accepted: send an AdmissionReview of \
+                 admission.k8s.io/v1 or admission.k8s.io/v1beta1",
+            ),
+            (
+                r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}"#,
+                "the AdmissionReview has no request",
+            ),
+            (
+                r#"{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                    "request": null}"#,
+                "the AdmissionReview has no request",
+            ),
+        ] {
+            let error = Review::decode(body.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), wanted);
+        }
+    }
+
+    #[test]
+    fn an_error_repeats_little_of_a_hostile_body() {
+        let long = "x".repeat(100_000);
+        for body in [
+            json!({"apiVersion": long, "kind": long}),
+            json!({"apiVersion": "", "kind": "", "request": {"userInfo": long}}),
+        ] {
+            let error = decode(&body).unwrap_err();
+            assert!(error.to_string().len() < 1000);
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error() {
+        let deep = "[".repeat(100_000);
+        let body =
+            format!(r#"{{"apiVersion": "admission.k8s.io/v1", "request": {{"object": {deep}"#);
+        let error = Review::decode(body.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("recursion limit exceeded"), "{error}");
+    }
+
+    #[test]
+    fn looks_at_the_creation_of_pods_only() {
+        let pod = json!({"group": "", "version": "v1", "kind": "Pod"});
+        let enabled = json!({"metadata": {"annotations": {"dapr.io/enabled": "true"}}});
+        for (changes, reason) in [
+            (json!({"operation": "UPDATE"}), "other_operation"),
+            (
+                json!({"operation": "DELETE", "object": null}),
+                "other_operation",
+            ),
+            (json!({"operation": "CONNECT"}), "other_operation"),
+            (json!({"subResource": "ephemeralcontainers"}), "subresource"),
+            (
+                json!({"kind": {"version": "v1", "kind": "Service"}}),
+                "other_kind",
+            ),
+            (
+                json!({"kind": {"group": "x", "version": "v1", "kind": "Pod"}}),
+                "other_kind",
+            ),
+        ] {
+            let mut request = json!({"kind": pod, "operation": "CREATE", "object": enabled});
+            let map = request.as_object_mut().unwrap();
+            map.extend(changes.as_object().unwrap().clone());
+            let judgement = judge(&review(&request));
+            assert_eq!(
+                (judgement.outcome, judgement.reason),
+                (Outcome::Passed, reason)
+            );
+            assert!(judgement.patch.is_none());
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_pod_is_denied() {
+        for object in [Value::Null, json!(1), json!([])] {
+            let review = Review::of_new_pod("shop".to_owned(), object);
+            let judgement = judge(&review);
+            assert_eq!(
+                judgement.denial.unwrap().message,
+                "the request holds no pod"
+            );
+        }
+    }
+
+    #[test]
+    fn the_answer_echoes_uid_and_version() {
+        for version in API_VERSIONS {
+            let body = json!({
+                "apiVersion": version,
+                "kind": "AdmissionReview",
+                "request": {"uid": "a-b-c"},
+            });
+            let review = decode(&body).unwrap();
+            let answer = review.encode(&judge(&review)).unwrap();
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            let wanted = json!({
+                "apiVersion": version,
+                "kind": "AdmissionReview",
+                "response": {"uid": "a-b-c", "allowed": true},
+            });
+            assert_eq!(answer, wanted);
+        }
+    }
+
+    #[test]
+    fn an_answer_carries_patch_denial_and_warnings() {
+        let review = review(&json!({"uid": "u"}));
+        let patch = json!([{"op": "add", "path": "/a", "value": 1}]);
+        let judgement = Judgement {
+            patch: Some(serde_json::from_value(patch.clone()).unwrap()),
+            warnings: vec!["mind this".to_owned()],
+            ..Judgement::passed("test")
+        };
+        let answer: Value = serde_json::from_slice(&review.encode(&judgement).unwrap()).unwrap();
+        let response = &answer["response"];
+        assert_eq!(response["patchType"], "JSONPatch");
+        assert_eq!(response["warnings"], json!(["mind this"]));
+        let ByteString(bytes) = serde_json::from_value(response["patch"].clone()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&bytes).unwrap(), patch);
+
+        let denied = Judgement::denied("requester", "no".to_owned());
+        let answer: Value = serde_json::from_slice(&review.encode(&denied).unwrap()).unwrap();
+        assert_eq!(
+            answer["response"],
+            json!({
+                "uid": "u",
+                "allowed": false,
+                "status": {
+                    "status": "Failure", "message": "no", "reason": "Forbidden", "code": 403,
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn only_those_who_ask_for_a_sidecar_need_to_be_allowed() {
+        let requesters = Requesters::parse("shop:deployer").unwrap();
+        let of = |enabled: &str, user: &str| {
+            let review = review(&json!({
+                "kind": {"version": "v1", "kind": "Pod"},
+                "operation": "CREATE",
+                "userInfo": {"username": user, "groups": null},
+                "object": {"metadata": {"annotations": {"dapr.io/enabled": enabled}}},
+            }));
+            review.judge(&Config::default(), &requesters)
+        };
+        assert_eq!(of("false", "jane").outcome, Outcome::Passed);
+        let denied = of("true", "jane");
+        assert_eq!(denied.reason, "requester");
+        assert_eq!(
+            denied.denial.unwrap().message,
+            "user \"jane\" may not create pods that get a sidecar: accepted are the service \
+             accounts of --allowed-service-accounts, Kubernetes' own controllers and the group \
+             system:masters"
+        );
+        let allowed = of("true", "system:serviceaccount:shop:deployer");
+        assert_ne!(allowed.reason, "requester");
+    }
+
+    #[test]
+    fn tells_who_spells_true_in_another_way() {
+        let pod = json!({"metadata": {"annotations": {"dapr.io/enabled": "yes"}}});
+        let judgement = judge(&Review::of_new_pod("shop".to_owned(), pod));
+        assert_eq!(judgement.outcome, Outcome::Passed);
+        assert_eq!(
+            judgement.warnings,
+            [
+                "annotation \"dapr.io/enabled\": \"yes\" gives the pod no sidecar: only \"true\" \
+                 does"
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>) {
+            let _ = Review::decode(&body);
+        }
+
+        #[test]
+        fn no_object_makes_it_panic(
+            object in "[\\[{\"]{0,3}(metadata|annotations|spec|[a-z\"{}\\[\\]:,0]){0,30}",
+        ) {
+            let body = format!(
+                r#"{{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request":
+                    {{"kind": {{"version": "v1", "kind": "Pod"}}, "operation": "CREATE",
+                      "object": {object}}}}}"#
+            );
+            if let Ok(review) = Review::decode(body.as_bytes()) {
+                let judgement = judge(&review);
+                prop_assert!(review.encode(&judgement).is_ok());
+            }
+        }
     }
 }

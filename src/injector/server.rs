@@ -18,9 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, error, info};
 
 use super::config::Config;
+use super::judgement::{Judgement, Outcome};
 use super::metrics;
 use super::requester::Requesters;
-use super::review::{Judgement, Outcome, Review, ReviewError};
+use super::review::{Review, ReviewError};
 use crate::process::admin;
 use crate::process::metrics::Metrics;
 use crate::process::serve::Limits;
@@ -33,9 +34,9 @@ pub const BODY_BYTES: usize = 8 * 1024 * 1024;
 /// The most bytes of all reviews that are being received, as a multiple of the limit for one.
 const BODIES_AT_ONCE: usize = 8;
 
-/// How long a client may take to send a review. The API server waits for an answer for 10 seconds
-/// by default (`timeoutSeconds`).
-const BODY_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take to send a review by default. The API server waits for an answer for
+/// 10 seconds by default (`timeoutSeconds`).
+pub const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// The limits of the webhook's connections.
 pub const LIMITS: Limits = Limits {
@@ -54,8 +55,10 @@ pub struct Settings {
     pub config: Config,
     /// Who may get pods injected.
     pub requesters: Requesters,
-    /// The most bytes of a review.
+    /// The most bytes of a review, [`BODY_BYTES`] by default.
     pub body_bytes: usize,
+    /// How long a client may take to send a review, [`BODY_TIME`] by default.
+    pub body_time: Duration,
 }
 
 /// The routes of the webhook's port.
@@ -95,8 +98,8 @@ enum Refusal {
     Empty,
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    #[error("the body did not arrive within {} seconds", BODY_TIME.as_secs())]
-    TooSlow,
+    #[error("the body did not arrive within {0:?}")]
+    TooSlow(Duration),
     #[error("the body did not arrive whole")]
     Incomplete,
     #[error("too many reviews at once")]
@@ -113,7 +116,7 @@ impl Refusal {
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Empty | Self::Incomplete | Self::Review(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Encode(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -125,7 +128,7 @@ impl Refusal {
             Self::MediaType(_) => "media_type",
             Self::Empty => "empty_body",
             Self::TooLarge(_) => "body_too_large",
-            Self::TooSlow => "body_too_slow",
+            Self::TooSlow(_) => "body_too_slow",
             Self::Incomplete => "body_incomplete",
             Self::Busy => "busy",
             Self::Review(_) => "undecodable",
@@ -158,9 +161,10 @@ impl Webhook {
     async fn answer(&self, request: Request) -> Result<(Judgement, Vec<u8>), Refusal> {
         check_media_type(request.headers())?;
         let receive = self.receive(request.into_body());
-        let received = tokio::time::timeout(BODY_TIME, receive)
+        let time = self.settings.body_time;
+        let received = tokio::time::timeout(time, receive)
             .await
-            .map_err(|_| Refusal::TooSlow)??;
+            .map_err(|_| Refusal::TooSlow(time))??;
         let review = Review::decode(&received.bytes)?;
         drop(received);
         let judgement = review.judge(&self.settings.config, &self.settings.requesters);

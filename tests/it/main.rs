@@ -4,7 +4,9 @@
 
 mod api;
 mod app_channel;
+mod inject_command;
 mod injection;
+mod injector;
 mod invoke;
 mod reload;
 mod secrets;

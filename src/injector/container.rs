@@ -16,7 +16,7 @@ use super::settings::{
 /// The program in the image.
 const PROGRAM: &str = "/daprd";
 
-/// The user and group of the image. Given where the pod would make it root.
+/// The user and group of the image. Given where the pod would make them root's.
 const NON_ROOT: i64 = 65532;
 
 /// The key of a token in its Secret (Dapr 1.18).
@@ -193,7 +193,10 @@ fn security_context(pod: &Pod, settings: &Settings, config: &Config) -> Security
     let spec = pod.spec.as_ref();
     let context = spec.and_then(|spec| spec.security_context.as_ref());
     let root = context.is_some_and(|context| context.run_as_user == Some(0));
-    let instead = root.then_some(NON_ROOT);
+    // Where neither pod nor container names a group, Kubernetes takes group 0 and not the image's
+    // ("Configure a Security Context for a Pod or Container"), which daprd refuses.
+    let group = context.and_then(|context| context.run_as_group);
+    let no_group = matches!(group, None | Some(0));
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: config.drop_all_capabilities.then(|| Capabilities {
@@ -201,9 +204,9 @@ fn security_context(pod: &Pod, settings: &Settings, config: &Config) -> Security
             add: None,
         }),
         read_only_root_filesystem: Some(config.read_only_root_filesystem),
-        run_as_group: config.run_as_group.or(instead),
+        run_as_group: config.run_as_group.or(no_group.then_some(NON_ROOT)),
         run_as_non_root: Some(config.run_as_non_root),
-        run_as_user: config.run_as_user.or(instead),
+        run_as_user: config.run_as_user.or(root.then_some(NON_ROOT)),
         seccomp_profile: Some(SeccompProfile {
             type_: settings.seccomp_profile.to_owned(),
             localhost_profile: None,

@@ -84,7 +84,8 @@ by the token where the value is an argument: whoever lists processes would see i
 No annotation lowers anything else of the container, which passes the *restricted* Pod Security
 Standard: `runAsNonRoot`, `readOnlyRootFilesystem`, no privilege escalation, no capabilities,
 seccomp `RuntimeDefault`. Where the pod's own `securityContext` says `runAsUser: 0`, the sidecar
-gets user and group 65532. An `SSL_CERT_DIR` in `dapr.io/env` changes none of this.
+gets user 65532, and where it names no group or group 0, group 65532. An `SSL_CERT_DIR` in
+`dapr.io/env` changes none of this.
 
 ## Other containers
 

@@ -102,6 +102,14 @@ fn assert_restricted(pod: &Value, config: &Config) {
     if !config.allow_weakened_security {
         assert_eq!(context["seccompProfile"], json!({"type": "RuntimeDefault"}));
     }
+    let own_group = &context["runAsGroup"];
+    let pod_group = &pod["spec"]["securityContext"]["runAsGroup"];
+    let group = if own_group.is_null() {
+        pod_group
+    } else {
+        own_group
+    };
+    assert!(!group.is_null() && *group != json!(0));
     let pod_user = &pod["spec"]["securityContext"]["runAsUser"];
     assert!(*pod_user != json!(0) || !context["runAsUser"].is_null());
 }

@@ -13,6 +13,10 @@ use super::{Error, Origin};
 /// The group and version of every resource that is read.
 pub const API_VERSION: &str = "dapr.io/v1alpha1";
 
+/// The most values that aliases of one document may stand for, so that a few lines cannot become
+/// gigabytes.
+const MAX_REPLAYED: usize = 20_000;
+
 /// One YAML document as a value, with what it says it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
@@ -165,6 +169,7 @@ fn options() -> serde_saphyr::Options {
         with_snippet: false,
         emit_comments: false,
         leading_zero_numbers_as_strings: true,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
     }
 }
 

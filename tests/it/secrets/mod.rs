@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 mod loading;
 mod reads;
 mod reload;
+mod wire;
 
 /// A folder with resources, a secrets file and configurations.
 struct Files(TempDir);

@@ -1,5 +1,7 @@
 //! What happens when files change.
 
+use sidegate::testing::mounted_secret::MountedSecret;
+
 use super::*;
 
 #[tokio::test]
@@ -144,4 +146,31 @@ async fn a_rotated_secret_reaches_the_components_that_refer_to_it() {
     assert_eq!(started.value("a", "K").await.as_deref(), Ok("1"));
     files.write("secrets.json", r#"{"p": "B_"}"#);
     started.becomes("a", "K", Ok("2")).await;
+}
+
+#[tokio::test]
+async fn follows_every_swap_of_mounted_folders() {
+    let mut secret = MountedSecret::new(&[("s.json", r#"{"k": "1"}"#)]);
+    let store = |name: &str| local_file(name, &secret.file("s.json"), "");
+    let manifests = ["first", "second", "third"].map(store);
+    let mut resources = MountedSecret::new(&[("c.yaml", &manifests[0])]);
+    let files = Files::new();
+    let folder = resources.dir().to_owned();
+    let started = files
+        .start_with(|config| config.resource_paths = vec![folder])
+        .await;
+    started.becomes("first", "k", Ok("1")).await;
+    for (name, manifest, value) in [
+        ("second", &manifests[1], "2"),
+        ("third", &manifests[2], "3"),
+    ] {
+        resources.swap(&[("c.yaml", manifest)]);
+        eventually(name, async || {
+            (started.components() == [name]).then_some(())
+        })
+        .await;
+        secret.swap(&[("s.json", &format!(r#"{{"k": "{value}"}}"#))]);
+        started.becomes(name, "k", Ok(value)).await;
+    }
+    assert_eq!(started.components(), ["third"]);
 }

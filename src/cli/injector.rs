@@ -154,6 +154,7 @@ impl Injector {
         let (identity, follower) = follow(args.identity())?;
         let readiness = Readiness::new();
         let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("upkeep", metrics.clone().keep_small(tasks.shutdown()));
 
         let starting = readiness.wait_for("webhook");
         let listener = bind("webhook", args.listen_address, args.port).await?;

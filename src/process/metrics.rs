@@ -1,8 +1,12 @@
 //! The metrics of the process, in Prometheus' text format.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::tasks::BoxError;
 
 /// Dapr's default buckets for latencies, in milliseconds (reference: daprd's metrics).
 pub const LATENCY_MS: [f64; 34] = [
@@ -15,6 +19,9 @@ pub const LATENCY_MS: [f64; 34] = [
 pub const LATENCY_SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
+
+/// How long samples may pile up.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 static INSTALLED: OnceLock<Metrics> = OnceLock::new();
 
@@ -40,6 +47,18 @@ impl Metrics {
         // Refused only where another recorder was set before, which then goes on.
         let _ = metrics::set_global_recorder(recorder);
         Ok(installed.clone())
+    }
+
+    /// Sums up the samples of latencies every few seconds, until shutdown. Without it they pile up
+    /// in memory until somebody reads the metrics.
+    pub async fn keep_small(self, shutdown: CancellationToken) -> Result<(), BoxError> {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.0.run_upkeep(),
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
     }
 
     /// Every metric as text.

@@ -73,6 +73,7 @@ impl Sidecar {
         let metrics = Metrics::install(Some(&own.app_id)).context("cannot start metrics")?;
         let mut sockets = Sockets::bind(&config.places).await?;
         let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("upkeep", metrics.clone().keep_small(tasks.shutdown()));
         let (whole, outbound) = (Readiness::new(), Readiness::new());
         let starting = outbound.wait_for("runtime");
         let meeting_app = whole.wait_for("app");

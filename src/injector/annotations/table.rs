@@ -59,7 +59,8 @@ table! {
     APP_MAX_CONCURRENCY = "dapr.io/app-max-concurrency", OR_UNSET, "",
         "How many calls the app gets at a time: `--app-max-concurrency`.";
     CONFIG = "dapr.io/config", Text, "",
-        "The Configuration of the sidecar: `--config`.";
+        "The Configuration of the sidecar: `--config`. Where the injector has no \
+         `--control-plane-address`, the path of a file that the sidecar mounts.";
     SIDECAR_IMAGE = "dapr.io/sidecar-image", Text, "",
         "The image of the sidecar, instead of the injector's. An image from another repository \
          gives a warning and no denial: the pod's author can run any image in the same pod with \

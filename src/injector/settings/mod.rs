@@ -116,7 +116,7 @@ impl Settings {
             limits: Limits::check(annotations)?,
             times: Times::check(annotations)?,
             services: Services::read(annotations, config),
-            config_name: annotations.optional(&key::CONFIG),
+            config_name: config_name(annotations, config),
             profiling: annotations.flag(&key::PROFILING),
             no_kubernetes_store: annotations.flag(&key::NO_KUBERNETES_STORE),
             disable_init_endpoints: options::disable_init_endpoints(annotations)?,
@@ -251,6 +251,22 @@ fn position(annotations: &mut Annotations<'_>, config: &Config) -> Result<Positi
         (true, false) => Position::NativeLast,
         (true, true) => Position::NativeFirst,
     })
+}
+
+/// Without a service that hands out Configurations, the sidecar looks for a file.
+fn config_name(annotations: &mut Annotations<'_>, config: &Config) -> Option<String> {
+    let name = annotations.optional(&key::CONFIG)?;
+    let plane = config.control_plane.as_ref();
+    let served = plane.is_some_and(|plane| plane.resources_address.is_some());
+    if !served && !name.starts_with('/') {
+        annotations.warn(format!(
+            "annotation {:?}: {} is no Configuration that the sidecar can get, since the injector \
+             has no --control-plane-address: mount a file and give its path",
+            key::CONFIG.key,
+            shown(&name)
+        ));
+    }
+    Some(name)
 }
 
 fn components(

@@ -1,6 +1,7 @@
 //! `sidegate injector`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,6 +29,12 @@ use crate::process::tasks::{Tasks, with_causes};
 use crate::tls::handshake::TlsHandshake;
 use crate::tls::identity::IdentityFiles;
 use crate::tls::reload::follow;
+
+/// The default of `--max-body-bytes`.
+const BODY_BYTES: NonZeroUsize = match NonZeroUsize::new(server::BODY_BYTES) {
+    Some(bytes) => bytes,
+    None => NonZeroUsize::MIN,
+};
 
 /// Run the admission webhook that injects sidecars into pods
 ///
@@ -84,8 +91,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "LIST")]
     allowed_service_accounts: Option<String>,
     /// Most bytes of an AdmissionReview
-    #[arg(long, value_name = "BYTES", default_value_t = server::BODY_BYTES)]
-    max_body_bytes: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES)]
+    max_body_bytes: NonZeroUsize,
     /// Seconds between the signal to stop and the end of accepting, for the cluster to notice
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     shutdown_delay_seconds: u64,
@@ -148,7 +155,7 @@ impl Injector {
         let settings = Settings {
             config: args.sidecar.config(environment, native_sidecar)?,
             requesters,
-            body_bytes: args.max_body_bytes,
+            body_bytes: args.max_body_bytes.get(),
             body_time: server::BODY_TIME,
         };
         let (identity, follower) = follow(args.identity())?;

@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use http::{Request, StatusCode};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use serde_json::json;
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::fake_app::FakeApp;
 use sidegate::testing::http_client;
 use sidegate::testing::mounted_secret::MountedSecret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task;
 
-use super::{connect, patch_of, pod, post, response_of, review_of};
+use super::{connect, patch_of, patched, pod, post, response_of, review_of};
 
 fn sidegate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidegate"));
@@ -187,6 +190,59 @@ async fn between_signal_and_end_it_serves_but_is_not_ready() {
     let stream = connect(running.webhook, authority.client()).await.unwrap();
     let request = post(review_of(&pod(&json!({}))).to_string());
     patch_of(&response_of(&http_client::send_on(stream, request).await));
+}
+
+/// A kubeconfig file for an API server that takes anybody.
+fn kubeconfig(address: SocketAddr) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://{address}")}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    });
+    std::fs::write(file.path(), config.to_string()).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn native_sidecars_follow_the_version_of_the_api_server() {
+    let authority = Authority::new();
+    let mount = mounted(&authority);
+    for (answer, flag, native) in [
+        (Some("32"), "auto", true),
+        (Some("32+"), "auto", true),
+        (Some("31"), "auto", false),
+        (Some("31"), "on", true),
+        (Some("33"), "off", false),
+        (None, "auto", false),
+    ] {
+        let version = json!({
+            "major": "1", "minor": answer, "gitVersion": "v1", "gitCommit": "", "buildDate": "",
+            "gitTreeState": "", "goVersion": "", "compiler": "", "platform": "",
+        });
+        let api = FakeApp::answering(move |request| {
+            assert_eq!(request.uri, "/version");
+            Response::new(Bytes::from(version.to_string()).into())
+        })
+        .await;
+        let file = kubeconfig(api.address());
+        let mut command = injector(&mount);
+        command.arg("--kubeconfig").arg(file.path());
+        command.arg(format!("--native-sidecar={flag}"));
+        let running = task::spawn_blocking(|| Running::start(command))
+            .await
+            .unwrap();
+        let stream = connect(running.webhook, authority.client()).await.unwrap();
+        let pod = pod(&json!({}));
+        let request = post(review_of(&pod).to_string());
+        let answer = http_client::send_on(stream, request).await;
+        let pod = patched(&pod, &response_of(&answer));
+        let init = &pod["spec"]["initContainers"][0]["name"];
+        assert_eq!(init == "daprd", native, "{flag}: {pod}");
+    }
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 CARGO ?= cargo
 ARCH ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,amd64)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml)
+IMAGE := dist/sidegate-$(VERSION)-$(ARCH).tar
 
 .DEFAULT_GOAL := help
-.PHONY: help check docs image test
+.PHONY: help bench check demo docs image test
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,11 +21,19 @@ check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 
 test: ## Everything that can be tested without a cluster
 	$(CARGO) test --locked
+	tests/others.sh $(TARGET_DIR)/debug/sidegate
+
+demo: ## The main job on this machine, step by step, without a cluster
+	$(CARGO) run --locked --quiet -- demo
 
 docs: ## Write the generated pages of docs anew
-	UPDATE_DOCS=1 $(CARGO) test --locked
+	UPDATE_DOCS=1 $(CARGO) test --locked --lib
 
 image: ## The container image, without docker: dist/sidegate-VERSION-ARCH.tar (ARCH=arm64 crosses)
-	binary=$$(CARGO="$(CARGO)" image/build-static $(ARCH)) && python3 image/pack.py \
-	    --binary "$$binary" --arch $(ARCH) --name sidegate:$(VERSION) \
-	    --output dist/sidegate-$(VERSION)-$(ARCH).tar
+	folder=$$(CARGO="$(CARGO)" image/build-static $(ARCH) --bin sidegate) && \
+	    python3 image/pack.py --binary "$$folder/sidegate" --arch $(ARCH) \
+	    --name sidegate:$(VERSION) --output $(IMAGE)
+
+bench: image ## Rates, memory, start and sizes of the release build, beside bare servers
+	folder=$$(CARGO="$(CARGO)" image/build-static $(ARCH) --example ratios) && \
+	    "$$folder/examples/ratios" "$$folder/sidegate" $(IMAGE)

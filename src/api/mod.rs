@@ -16,6 +16,8 @@ use crate::blocks::shutdown::Shutdown;
 
 pub mod access;
 pub mod call_log;
+#[cfg(test)]
+mod errors_page;
 pub mod grpc;
 pub mod http;
 pub mod routes;

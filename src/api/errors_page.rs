@@ -1,0 +1,92 @@
+//! The text of docs/errors.md, made from the reasons and the table of statuses.
+
+use std::fmt::Write as _;
+
+use super::status;
+use crate::blocks::error::Reason;
+
+/// Where the reasons are explained.
+const SOURCE: &str = include_str!("../blocks/error.rs");
+
+const ALL: &[Reason] = &[
+    Reason::NotReady,
+    Reason::OutboundNotReady,
+    Reason::AppIdMismatch,
+    Reason::MetadataFull,
+    Reason::MalformedRequest,
+    Reason::BodyRead,
+    Reason::BodyTooLarge,
+    Reason::SecretStoresNotConfigured,
+    Reason::SecretStoreNotFound,
+    Reason::SecretDenied,
+    Reason::SecretNotFound,
+    Reason::SecretFetch,
+    Reason::InvokeTargetMissing,
+    Reason::InvokeTargetUnknown,
+    Reason::InvokeMethodInvalid,
+    Reason::AppChannelMissing,
+    Reason::AppUnhealthy,
+    Reason::InvokeFailed,
+];
+
+const INTRODUCTION: &str = "\
+# Errors of the API
+
+<!-- Made from src/blocks/error.rs and src/api/status.rs: `make docs` writes it anew. -->
+
+Over HTTP a failure has a JSON body with a stable `errorCode` and a `message` for people. Over gRPC it is
+a status with the same message. An answer of the app to an invocation is passed on as it is.
+
+| errorCode | HTTP | gRPC | when |
+|---|---|---|---|
+";
+
+const OTHERS: &str = "
+Besides these:
+
+| answer | when |
+|---|---|
+| 401, text `invalid api token`; gRPC `Unauthenticated`, message `Unauthorized`, with an ErrorInfo | \
+The token is missing or wrong. |
+| 404 `ERR_DIRECT_INVOKE`; gRPC `Unimplemented` or `Unknown` | This build or its configuration does not \
+serve the API, or there is none of that name. |
+| 431 | The headers are larger than `--read-buffer-size`. |
+";
+
+fn text() -> String {
+    let mut page = String::from(INTRODUCTION);
+    for &reason in ALL {
+        let row = status::of(reason);
+        let name = format!("{reason:?}");
+        let (_, when) = explained().find(|(own, _)| *own == name).unwrap();
+        let http = match row.http.as_u16() {
+            204 => "204, no body".to_owned(),
+            other => other.to_string(),
+        };
+        let _ = writeln!(
+            page,
+            "| `{}` | {http} | {:?} | {when} |",
+            row.code, row.grpc
+        );
+    }
+    page.push_str(OTHERS);
+    page
+}
+
+/// The names of the reasons with their one line of documentation.
+fn explained() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let (_, rest) = SOURCE.split_once("pub enum Reason {\n").unwrap();
+    let (body, _) = rest.split_once("\n}").unwrap();
+    let mut lines = body.lines().map(str::trim);
+    std::iter::from_fn(move || {
+        let when = lines.next()?.strip_prefix("/// ").unwrap();
+        let name = lines.next().unwrap().trim_end_matches(',');
+        Some((name, when))
+    })
+}
+
+#[test]
+fn docs_show_every_reason() {
+    assert_eq!(explained().count(), ALL.len(), "a reason is missing in ALL");
+    crate::testing::page::expect_fresh("docs/errors.md", &text());
+}

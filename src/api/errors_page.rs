@@ -34,8 +34,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Made from src/blocks/error.rs and src/api/status.rs: `make docs` writes it anew. -->
 
-Over HTTP a failure has a JSON body with a stable `errorCode` and a `message` for people. Over gRPC it is
-a status with the same message. An answer of the app to an invocation is passed on as it is.
+Over HTTP a failure has a JSON body with a stable `errorCode` and a `message` for people. Over gRPC
+it is a status with the same message. An answer of the app to an invocation is passed on as it is.
 
 | errorCode | HTTP | gRPC | when |
 |---|---|---|---|
@@ -46,10 +46,10 @@ Besides these:
 
 | answer | when |
 |---|---|
-| 401, text `invalid api token`; gRPC `Unauthenticated`, message `Unauthorized`, with an ErrorInfo | \
-The token is missing or wrong. |
-| 404 `ERR_DIRECT_INVOKE`; gRPC `Unimplemented` or `Unknown` | This build or its configuration does not \
-serve the API, or there is none of that name. |
+| 401, text `invalid api token`; gRPC `Unauthenticated`, message `Unauthorized`, with an \
+ErrorInfo | The token is missing or wrong. |
+| 404 `ERR_DIRECT_INVOKE`; gRPC `Unimplemented` or `Unknown` | This build or its configuration \
+does not serve the API, or there is none of that name. |
 | 431 | The headers are larger than `--read-buffer-size`. |
 ";
 

@@ -4,9 +4,11 @@
 
 mod api;
 mod app_channel;
+mod demo;
 mod inject_command;
 mod injection;
 mod injector;
 mod invoke;
 mod reload;
+mod run;
 mod secrets;

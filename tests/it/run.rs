@@ -26,7 +26,11 @@ fn sidegate_run(flags: &[&str], command: &[&str]) -> Command {
 async fn whole(mut run: Command) -> (String, String, Option<i32>) {
     let output = run.output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (text(output.stdout), text(output.stderr), output.status.code())
+    (
+        text(output.stdout),
+        text(output.stderr),
+        output.status.code(),
+    )
 }
 
 /// A run whose app says `ready` last, after its environment.
@@ -118,8 +122,14 @@ async fn tells_the_app_ports_and_new_tokens_that_the_sidecar_enforces() {
         assert!(running.value(port).parse::<u16>().unwrap() > 0);
     }
     let api = running.api();
-    assert_eq!(send(api, metadata(None)).await.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(send(api, metadata(Some(&token))).await.status(), StatusCode::OK);
+    assert_eq!(
+        send(api, metadata(None)).await.status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        send(api, metadata(Some(&token))).await.status(),
+        StatusCode::OK
+    );
     drop(running.child.stdin.take());
     assert_eq!(running.ended().await.code(), Some(0));
 }
@@ -127,7 +137,8 @@ async fn tells_the_app_ports_and_new_tokens_that_the_sidecar_enforces() {
 #[tokio::test]
 async fn takes_tokens_from_the_environment() {
     let mut run = sidegate_run(&[], &["sh", "-c", "env; echo ready; cat"]);
-    run.env("DAPR_API_TOKEN", "mine").env("APP_API_TOKEN", "yours");
+    run.env("DAPR_API_TOKEN", "mine")
+        .env("APP_API_TOKEN", "yours");
     let running = Running::start(run).await;
     assert_eq!(running.value("DAPR_API_TOKEN"), "mine");
     assert_eq!(running.value("APP_API_TOKEN"), "yours");
@@ -146,7 +157,10 @@ async fn one_signal_stops_the_app_with_its_children_and_the_sidecar() {
     let api = running.api();
     running.signal(Signal::INT);
     assert_eq!(running.ended().await.code(), Some(5));
-    eventually("the child is gone", async || (!child.exists()).then_some(())).await;
+    eventually("the child is gone", async || {
+        (!child.exists()).then_some(())
+    })
+    .await;
     assert!(tokio::net::TcpStream::connect(api).await.is_err());
 }
 
@@ -168,9 +182,15 @@ async fn starts_no_app_where_the_sidecar_cannot_start() {
     ] {
         let (stdout, stderr, exit) = whole(sidegate_run(flags, &["echo", "started"])).await;
         assert_eq!(exit, Some(code), "{stdout} {stderr}");
-        assert!(format!("{stdout}{stderr}").contains(text), "{stdout} {stderr}");
-        assert!(stderr.ends_with("error: the sidecar ended before it was ready\n"), "{stderr}");
-        assert!(!stdout.contains("app "), "{stdout}");
+        assert!(
+            format!("{stdout}{stderr}").contains(text),
+            "{stdout} {stderr}"
+        );
+        assert!(
+            stderr.ends_with("error: the sidecar ended before it was ready\n"),
+            "{stderr}"
+        );
+        assert!(!stdout.contains("app     | "), "{stdout}");
     }
 }
 
@@ -179,15 +199,24 @@ async fn names_what_it_cannot_run() {
     let (_, stderr, exit) = whole(sidegate_run(&[], &["no-such-program"])).await;
     assert_eq!(exit, Some(1));
     let last = stderr.lines().last().unwrap();
-    assert!(last.starts_with("error: cannot start \"no-such-program\": "), "{stderr}");
+    assert!(
+        last.starts_with("error: cannot start \"no-such-program\": "),
+        "{stderr}"
+    );
 
     let (_, stderr, exit) = whole(sidegate_run(&["--app-id", "a"], &[])).await;
     assert_eq!(exit, Some(2));
-    assert!(stderr.starts_with("error: no command; write it after \"--\""), "{stderr}");
+    assert!(
+        stderr.starts_with("error: no command; write it after \"--\""),
+        "{stderr}"
+    );
 
     let mut blank = sidegate_run(&[], &["true"]);
     blank.env("DAPR_API_TOKEN", "");
     let (_, stderr, exit) = whole(blank).await;
     assert_eq!(exit, Some(1));
-    assert!(stderr.starts_with("error: DAPR_API_TOKEN is set but blank;"), "{stderr}");
+    assert!(
+        stderr.starts_with("error: DAPR_API_TOKEN is set but blank;"),
+        "{stderr}"
+    );
 }

@@ -104,6 +104,10 @@ fn layers_allow_what_the_table_allows() {
         ),
         ("src/process/tasks.rs", "fn a() { tokio::spawn(b()); }"),
         (
+            "src/base/a.rs",
+            "#[test]\nfn a() { crate::testing::page::expect_fresh(); }",
+        ),
+        (
             "src/lib.rs",
             "#[cfg(feature = \"testing\")]\npub mod testing;",
         ),

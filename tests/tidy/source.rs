@@ -301,9 +301,10 @@ fn is_separator(tokens: &[TokenTree], at: usize) -> bool {
         && matches!(tokens.get(at + 2), Some(TokenTree::Ident(_)))
 }
 
-/// `cfg(test)`, alone or in an `all(…)`; also the feature that turns on `crate::testing`.
+/// `cfg(test)`, alone or in an `all(…)`; the feature that turns on `crate::testing`; a test itself.
 fn is_cfg_test(attribute: TokenStream) -> bool {
     let text = attribute.to_string().replace(' ', "");
-    let all = text.starts_with("cfg(all(test,");
-    all || ["cfg(test)", "cfg(feature=\"testing\")"].contains(&text.as_str())
+    let begins = ["cfg(all(test,", "tokio::test"];
+    let whole = ["cfg(test)", "cfg(feature=\"testing\")", "test"];
+    begins.iter().any(|start| text.starts_with(start)) || whole.contains(&text.as_str())
 }

@@ -60,7 +60,8 @@ impl Story {
         if shown.len() < text.trim().len() {
             shown.push('…');
         }
-        println!("   ← {} {shown}", answer.status());
+        let line = format!("← {} {shown}", answer.status());
+        println!("   {}", line.trim_end());
     }
 
     /// Shows whether something is as it should be.

@@ -53,6 +53,15 @@ pub enum Error {
     /// Documents that cannot be read.
     #[error("{}", lines(.0))]
     Resources(Vec<crate::resources::Error>),
+    /// A configuration that is no file, in Kubernetes.
+    #[error(
+        "configuration {name:?} is not a file, and this build reads none from the cluster; mount it \
+         and give its path to --config (annotation \"dapr.io/config\")"
+    )]
+    ClusterConfiguration {
+        /// What `--config` names.
+        name: PathBuf,
+    },
     /// Components that cannot stand together.
     #[error("failed to load components")]
     Plan(#[from] plan::Error),

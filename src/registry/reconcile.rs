@@ -32,13 +32,14 @@ pub(super) async fn start(
     config: RegistryConfig,
     tasks: &mut Tasks,
 ) -> Result<Arc<Registry>, Error> {
-    let configuration = files::configuration(&config.config_files, &config.environment).await?;
+    let configuration = read_configuration(&config).await?;
     let follows = configuration.features.get(HOT_RELOAD) != Some(&false);
     // Watched before they are read, so that no change falls between the two.
     let mut watches = Vec::new();
     for folder in config.resource_paths.iter().filter(|_| follows) {
         watches.push(DirWatch::of_dir(folder)?);
     }
+    info!("Loading components…");
     let resources = files::resources(&config.resource_paths).await?;
     if !resources.problems.is_empty() {
         return Err(Error::Resources(resources.problems));
@@ -63,12 +64,25 @@ pub(super) async fn start(
     if !fatal.is_empty() {
         return Err(Error::Components(fatal));
     }
+    info!("All outstanding components processed");
     report::warn_scopes_without_store(&snapshot.load());
     if !watches.is_empty() {
         let shutdown = tasks.shutdown();
         tasks.spawn("components", reconciler.follow(watches, shutdown));
     }
     Ok(Arc::new(Registry { snapshot }))
+}
+
+/// A configuration that cannot be read stops the start, since its restrictions would be lost.
+async fn read_configuration(config: &RegistryConfig) -> Result<Configuration, Error> {
+    if config.is_kubernetes {
+        for name in &config.config_files {
+            if !tokio::fs::try_exists(name).await.unwrap_or(false) {
+                return Err(Error::ClusterConfiguration { name: name.clone() });
+            }
+        }
+    }
+    Ok(files::configuration(&config.config_files, &config.environment).await?)
 }
 
 struct Reconciler {

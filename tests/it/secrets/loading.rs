@@ -199,6 +199,15 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
             .await,
         "cannot read \"DIR/missing.yaml\": No such file or directory (os error 2)"
     );
+    let in_cluster = |config: &mut RegistryConfig| {
+        config.is_kubernetes = true;
+        config.config_files = vec![PathBuf::from("appconfig")];
+    };
+    assert_eq!(
+        files.refusal(in_cluster).await,
+        "configuration \"appconfig\" is not a file, and this build reads none from the cluster; \
+         mount it and give its path to --config (annotation \"dapr.io/config\")"
+    );
 }
 
 #[tokio::test]

@@ -55,8 +55,8 @@ pub enum Error {
     Resources(Vec<crate::resources::Error>),
     /// A configuration that is no file, in Kubernetes.
     #[error(
-        "configuration {name:?} is not a file, and this build reads none from the cluster; mount it \
-         and give its path to --config (annotation \"dapr.io/config\")"
+        "configuration {name:?} is not a file, and this build reads none from the cluster; mount \
+         it and give its path to --config (annotation \"dapr.io/config\")"
     )]
     ClusterConfiguration {
         /// What `--config` names.

@@ -5,7 +5,7 @@ use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation};
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, Volume, VolumeMount};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::neighbours::Additions;
 use super::pod::{containers, init_containers};
@@ -16,6 +16,20 @@ const END: &str = "-";
 /// A patch under construction.
 #[derive(Debug, Default)]
 pub(super) struct Operations(Vec<PatchOperation>);
+
+fn to_json(value: impl Serialize) -> Value {
+    // Kubernetes' types have text keys only and serialise without conditions.
+    serde_json::to_value(value).expect("an object of Kubernetes is JSON")
+}
+
+/// The container with its name and image first, as people write one: `sidegate inject` prints it.
+fn name_first(container: &Container) -> Value {
+    let mut fields = json!({"name": container.name, "image": container.image});
+    if let (Value::Object(fields), Value::Object(all)) = (&mut fields, to_json(container)) {
+        fields.extend(all);
+    }
+    fields
+}
 
 /// Where the sidecar goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +47,9 @@ impl Operations {
     }
 
     fn add<'a>(&mut self, path: impl IntoIterator<Item = &'a str>, value: impl Serialize) {
-        // Kubernetes' types have text keys only and serialise without conditions.
-        let value = serde_json::to_value(value).expect("an object of Kubernetes is JSON");
         self.0.push(PatchOperation::Add(AddOperation {
             path: PointerBuf::from_tokens(path),
-            value,
+            value: to_json(value),
         }));
     }
 
@@ -66,7 +78,7 @@ impl Operations {
         }
         let index = index.filter(|index| *index < own.len());
         let index = index.map_or_else(|| END.to_owned(), |index| index.to_string());
-        self.add(["spec", list, &index], sidecar);
+        self.add(["spec", list, &index], name_first(sidecar));
     }
 
     /// Sets labels, and makes the map of labels where there is none.

@@ -4,6 +4,7 @@
 
 mod files;
 mod layers;
+mod metrics;
 mod packages;
 mod self_test;
 mod source;
@@ -137,6 +138,16 @@ fn the_index_of_docs_links_each_page() {
         &one("docs/README.md"),
         &files("docs", &[".md"]),
     ));
+}
+
+#[test]
+fn docs_name_every_metric() {
+    let sources = files("src", &[".rs"]);
+    let sources: Vec<_> = sources
+        .iter()
+        .map(|source| (source, source.contents()))
+        .collect();
+    expect_none(metrics::check(&sources, &one("docs/metrics.md")));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rules catch what they are for: made-up sources that break them, and some that do not.
 
 use super::source::Source;
-use super::{Finding, files, layers, packages, text};
+use super::{Finding, files, layers, metrics, packages, text};
 
 /// The one finding in a made-up source, as `line: text`, or nothing.
 fn only(findings: Vec<Finding>) -> String {
@@ -254,6 +254,21 @@ fn pages_that_are_not_there_are_found() {
     let unlinked = files::check_index(&index, &pages);
     assert_eq!(unlinked.len(), 1);
     assert_eq!(unlinked[0].file, "docs/b.md");
+}
+
+#[test]
+fn metrics_that_only_one_side_knows_are_found() {
+    let source = Source::made_up(
+        "src/a.rs",
+        "const A: &str = \"dapr_a_total\";\nfn f() { m!(\"sidegate_b\", \"l\" => \"dapr_C\"); }\n\
+         #[cfg(test)] mod tests { const D: &str = \"dapr_d\"; }",
+    );
+    let page = Source::made_up("docs/metrics.md", "| `sidegate_b` | x |\n| `dapr_e` | x |");
+    let contents = source.contents();
+    assert_eq!(
+        only(metrics::check(&[(&source, contents)], &page)),
+        "1: docs/metrics.md does not show dapr_a_total\n2: nothing counts dapr_e"
+    );
 }
 
 #[test]

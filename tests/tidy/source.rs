@@ -35,11 +35,24 @@ pub(crate) struct Submodule {
     pub(crate) in_test: bool,
 }
 
+/// A text in quotes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Literal {
+    /// What is in the quotes, escapes as written.
+    pub(crate) text: String,
+    /// Its line, from 1.
+    pub(crate) line: usize,
+    /// Whether it stands in code that is compiled for tests only.
+    pub(crate) in_test: bool,
+}
+
 /// What the rules look at in one source.
 #[derive(Default)]
 pub(crate) struct Contents {
     /// Every path that the source mentions.
     pub(crate) mentions: Vec<Mention>,
+    /// Every text in quotes; documentation is none.
+    pub(crate) literals: Vec<Literal>,
     /// Every module that it declares without a body.
     pub(crate) submodules: Vec<Submodule>,
     /// The line where its tests begin: the first module with a body that is for tests only.
@@ -181,9 +194,20 @@ impl Walk {
                     for_tests &= group.delimiter() != Delimiter::Brace;
                 }
                 TokenTree::Punct(punct) => for_tests &= punct.as_char() != ';',
-                TokenTree::Literal(_) => {}
+                TokenTree::Literal(literal) => self.literal(literal, &inner),
             }
             at += 1;
+        }
+    }
+
+    fn literal(&mut self, literal: &proc_macro2::Literal, place: &Place) {
+        let written = literal.to_string();
+        if let Some(text) = written.strip_prefix('"') {
+            self.contents.literals.push(Literal {
+                text: text.trim_end_matches('"').to_owned(),
+                line: literal.span().start().line,
+                in_test: place.in_test,
+            });
         }
     }
 

@@ -23,7 +23,7 @@ fn layers_are_seen_through_every_form_of_path() {
         ("src/base/mod.rs", "use super::api;", 1),
         ("src/base/a.rs", "m! { select(crate::tls::y) }", 1),
         ("src/base/a.rs", "#[derive(crate::api::D)] struct S;", 1),
-        ("src/app_channel/http.rs", "use crate::peers::x;", 1),
+        ("src/app_channel/http.rs", "use crate::components::x;", 1),
         ("src/api/http.rs", "use crate::components::x;", 1),
         ("src/blocks/a.rs", "use crate::api::status;", 1),
         ("src/injector/a.rs", "use crate::blocks::a;", 1),

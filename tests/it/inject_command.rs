@@ -75,7 +75,7 @@ fn injects_a_deployment_and_keeps_the_rest_to_the_byte() {
         "        example.com/looks-like: \"1e3\"\n",
         "        dapr.io/enabled: \"true\"\n",
         "        - |\n          echo \"null\"\n\n          exec app\n",
-        "        name: daprd\n",
+        "      - name: daprd\n",
         "        image: registry/sidegate:1\n",
         "              name: cart-api\n",
         "          value: shop\n",
@@ -92,7 +92,7 @@ fn a_diff_shows_what_is_added_and_nothing_else() {
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], "--- standard input");
     assert_eq!(lines[1], "+++ standard input (injected)");
-    assert!(lines.contains(&"+        name: daprd"), "{output}");
+    assert!(lines.contains(&"+      - name: daprd"), "{output}");
     let removed: Vec<_> = lines[2..]
         .iter()
         .filter(|line| line.starts_with('-'))

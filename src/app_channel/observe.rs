@@ -47,11 +47,11 @@ pub(super) fn call(road: Road, method: &'static str, start: Instant, status: Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metrics_exporter_prometheus::PrometheusBuilder;
+    use crate::process::metrics::Metrics;
 
     #[test]
     fn labels_hold_nothing_that_a_caller_makes_up() {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let recorder = Metrics::new(None);
         let made_up = Method::from_bytes(b"MADE-UP").unwrap();
         metrics::with_local_recorder(&recorder, || {
             let now = Instant::now();
@@ -69,7 +69,7 @@ mod tests {
                 Some(StatusCode::NO_CONTENT),
             );
         });
-        let text = recorder.handle().render();
+        let text = recorder.render();
         for line in [
             r#"dapr_http_client_completed_count{method="OTHER",path="invoke",status="200"} 1"#,
             r#"dapr_http_client_completed_count{method="GET",path="invoke",status="0"} 1"#,

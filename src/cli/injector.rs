@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -147,7 +146,7 @@ struct Injector {
 
 impl Injector {
     async fn bind(args: &Args, environment: &Environment) -> anyhow::Result<Self> {
-        let metrics = Metrics::install(None).context("cannot start metrics")?;
+        let metrics = Metrics::install(None);
         let requesters = args.requesters(environment)?;
         // Checked before the API server is asked for anything.
         args.sidecar.config(environment, false)?;
@@ -161,7 +160,6 @@ impl Injector {
         let (identity, follower) = follow(args.identity())?;
         let readiness = Readiness::new();
         let mut tasks = Tasks::new(CancellationToken::new());
-        tasks.spawn("upkeep", metrics.clone().keep_small(tasks.shutdown()));
 
         let starting = readiness.wait_for("webhook");
         let listener = bind("webhook", args.listen_address, args.port).await?;

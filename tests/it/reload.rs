@@ -125,7 +125,7 @@ async fn keeps_the_last_certificate_when_a_new_one_is_broken() {
     };
     let mut tasks = JoinSet::new();
     let address = start(&mount, &mut tasks).await;
-    let metrics = Metrics::install(None).unwrap();
+    let metrics = Metrics::install(None);
     for broken in [
         &secret(&ended)[..],
         &secret(&foreign_key),

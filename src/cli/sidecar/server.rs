@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -70,10 +69,9 @@ impl Sidecar {
             identity::refuse_root(&own.environment)?;
         }
         // First of all, since every part registers its metrics where it is made.
-        let metrics = Metrics::install(Some(&own.app_id)).context("cannot start metrics")?;
+        let metrics = Metrics::install(Some(&own.app_id));
         let mut sockets = Sockets::bind(&config.places).await?;
         let mut tasks = Tasks::new(CancellationToken::new());
-        tasks.spawn("upkeep", metrics.clone().keep_small(tasks.shutdown()));
         let (whole, outbound) = (Readiness::new(), Readiness::new());
         let starting = outbound.wait_for("runtime");
         let meeting_app = whole.wait_for("app");
@@ -81,6 +79,9 @@ impl Sidecar {
         let app = config.app.channel(&own.app_id, token, config.max_body)?;
         let registry = Registry::start(own.clone(), &mut tasks).await?;
         let configuration = registry.snapshot().configuration.clone();
+        if let Some(bounds) = &configuration.metrics.latency_buckets_ms {
+            metrics.set_latency_buckets(bounds);
+        }
         let metrics = configuration.metrics.enabled.then_some(metrics);
         sockets.serve_metrics(metrics, &mut tasks);
         let door = resources::door(&config, &configuration)?;

@@ -12,3 +12,4 @@ mod invoke;
 mod reload;
 mod run;
 mod secrets;
+mod sidecar;

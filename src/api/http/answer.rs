@@ -2,6 +2,7 @@
 
 use axum::body::{Body, Bytes};
 use http::{HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 
@@ -80,6 +81,17 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: Body) -> Answe
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
     answer
+}
+
+/// Leaves out the body of an answer to HEAD, and keeps its length. hyper does so over HTTP/1 only.
+pub(super) fn drop_body(answer: &mut Answer) {
+    if let Some(length) = answer.body().size_hint().exact() {
+        let headers = answer.headers_mut();
+        headers
+            .entry(header::CONTENT_LENGTH)
+            .or_insert(length.into());
+    }
+    *answer.body_mut() = Body::empty();
 }
 
 /// The whole body, where it is at most `limit` bytes.

@@ -204,6 +204,9 @@ impl HttpApi {
             request_bytes: seen.request_bytes,
             response_bytes,
         });
+        if seen.method == Method::HEAD {
+            answer::drop_body(&mut answer);
+        }
         answer
     }
 

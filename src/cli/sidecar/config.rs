@@ -335,3 +335,159 @@ fn size(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &str, environment: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let environment = Environment::from_iter(environment.iter().copied());
+        Config::parse(flags.split_whitespace(), &environment)
+    }
+
+    fn problem(flags: &str) -> String {
+        parse(flags, &[]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn says_what_is_wrong_in_the_words_of_daprd() {
+        for (flags, expected) in [
+            ("", "parameter app-id cannot be empty"),
+            ("--app-id=a.b", "parameter app-id cannot contain dots"),
+            (
+                "--app-id=a --mode=zz",
+                "invalid mode: zz; accepted are standalone, kubernetes",
+            ),
+            (
+                "--app-id=a --app-port=99999",
+                "error parsing app-port: \"99999\" is not a port (0-65535)",
+            ),
+            (
+                "--app-id=a --dapr-http-port=x",
+                "error parsing dapr-http-port flag: \"x\" is not a port (0-65535)",
+            ),
+            (
+                "--app-id=a --app-port=3500",
+                "the 'dapr-http-port' argument value 3500 conflicts with 'app-port'",
+            ),
+            (
+                "--app-id=a --dapr-grpc-port=3500",
+                "the 'dapr-grpc-port' argument value 3500 conflicts with 'dapr-http-port'",
+            ),
+            (
+                "--app-id=a --dapr-internal-grpc-port=50001",
+                "the 'dapr-grpc-port' argument value 50001 conflicts with \
+                 'dapr-internal-grpc-port'",
+            ),
+            (
+                "--app-id=a --app-protocol=tcp",
+                "invalid value for 'app-protocol': tcp; accepted are http, https, h2c, grpc, grpcs",
+            ),
+            (
+                "--app-id=a --disable-init-endpoints=zz",
+                "invalid value for 'disable-init-endpoints': zz; accepted are config, subscribe",
+            ),
+            (
+                "--app-id=a --enable-app-health-check --app-health-probe-interval=1 \
+                 --app-health-probe-timeout=1001",
+                "value for 'health-probe-timeout' must be smaller than 'health-probe-interval'",
+            ),
+        ] {
+            assert_eq!(problem(flags), expected, "{flags}");
+        }
+        let text = problem("--app-id=a --max-body-size=x");
+        assert!(
+            text.starts_with("invalid value for 'max-body-size': \"x\""),
+            "{text}"
+        );
+        let text = problem("--app-id=a --dapr-block-shutdown-duration=x");
+        assert!(
+            text.starts_with("invalid value for 'dapr-block-shutdown-duration':"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn tells_every_problem_at_once() {
+        let lines = problem("--mode=zz --app-port=x");
+        assert_eq!(lines.lines().count(), 3, "{lines}");
+    }
+
+    #[test]
+    fn takes_the_forms_of_pflag() {
+        let config = parse(
+            "/daprd --app-id a --enable-metrics=false --app-max-concurrency -1 --app-id b stray",
+            &[],
+        )
+        .unwrap();
+        assert_eq!(config.registry.app_id, "b");
+        assert_eq!(config.places.metrics, None);
+        let empty = ["--app-id", "a", "--config", "", "--dapr-public-port", ""];
+        let config = Config::parse(empty, &Environment::default()).unwrap();
+        assert!(config.registry.config_files.is_empty());
+        assert_eq!(config.places.public, None);
+    }
+
+    #[test]
+    fn old_flags_of_sizes_count_where_the_new_ones_are_not_given() {
+        for (flags, body) in [
+            ("--app-id=a", 4 << 20),
+            ("--app-id=a --dapr-http-max-request-size=2", 2 << 20),
+            (
+                "--app-id=a --dapr-http-max-request-size=2 --max-body-size=1Ki",
+                1 << 10,
+            ),
+            ("--app-id=a --dapr-http-max-request-size=-1", 4 << 20),
+            ("--app-id=a --max-body-size=0", usize::MAX),
+        ] {
+            assert_eq!(parse(flags, &[]).unwrap().max_body, body, "{flags}");
+        }
+    }
+
+    #[test]
+    fn a_negative_grace_is_the_default() {
+        let config = parse("--app-id=a --dapr-graceful-shutdown-seconds -1", &[]).unwrap();
+        assert_eq!(config.grace, DEFAULT_GRACE);
+    }
+
+    #[test]
+    fn notes_what_is_deprecated_or_without_effect() {
+        let flags =
+            "--app-id=a --app-ssl --enable-mtls --enable-profiling=false --sentry-address x";
+        let config = parse(flags, &[("APP_API_TOKEN", "t\n")]).unwrap();
+        assert_eq!(
+            config.notices,
+            [
+                "flag --app-ssl is deprecated: use --app-protocol https or grpcs",
+                "accepted, without effect in this build: --enable-mtls, --sentry-address",
+                "APP_API_TOKEN ended with a newline, which was cut; take it out of the Secret",
+            ]
+        );
+    }
+
+    #[test]
+    fn takes_every_flag_that_an_injector_writes() {
+        let flags = "/daprd --dapr-http-port 3500 --dapr-grpc-port 50001 \
+             --dapr-internal-grpc-port 50002 --dapr-listen-addresses [::1],127.0.0.1 \
+             --dapr-public-port 3501 --app-id a --app-protocol http --log-level info \
+             --dapr-graceful-shutdown-seconds -1 --mode kubernetes \
+             --control-plane-address a:443 --sentry-address s:443 --app-port 8080 \
+             --enable-metrics --metrics-port 9090 --app-channel-address 127.0.0.1 \
+             --placement-host-address p:50005 --actors-service placement:p:50005 \
+             --reminders-service default --sentry-request-jwt-audiences a \
+             --enable-api-logging=false --disable-builtin-k8s-secret-store \
+             --enable-app-health-check=true --app-health-check-path /h \
+             --app-health-probe-interval 5 --app-health-probe-timeout 500 \
+             --app-health-threshold 3 --app-binding-options-timeout 3s --log-as-json \
+             --enable-profiling --enable-mtls --app-ssl --app-max-concurrency 5 \
+             --dapr-http-max-request-size 4 --max-body-size 4Mi --dapr-http-read-buffer-size 4 \
+             --read-buffer-size 4Ki --unix-domain-socket /var/run/dapr-sockets \
+             --dapr-block-shutdown-duration 3s --actors-disseminate-timeout 30s \
+             --scheduler-host-address s:443 --disable-init-endpoints config,subscribe";
+        let config = parse(flags, &[]).unwrap();
+        let socket = Place::unix(Path::new("/var/run/dapr-sockets"), "a", "http");
+        assert_eq!(config.places.http, socket);
+        assert_eq!(config.places.public, Some(Place::AllTcp(3501)));
+        assert_eq!(config.block, Some(Duration::from_secs(3)));
+    }
+}

@@ -15,7 +15,11 @@ pub(super) fn refuse_root(environment: &Environment) -> anyhow::Result<()> {
     }
     let status = std::fs::read_to_string("/proc/self/status")
         .context("cannot read /proc/self/status, which tells the uid")?;
-    let effective = |name| effective_id(&status, name).context("/proc/self/status has no ids");
+    check(&status)
+}
+
+fn check(status: &str) -> anyhow::Result<()> {
+    let effective = |name| effective_id(status, name).context("/proc/self/status has no ids");
     let (uid, gid) = (effective("Uid:")?, effective("Gid:")?);
     if uid == 0 || gid == 0 {
         bail!(
@@ -37,11 +41,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_effective_ids() {
-        let status = "Name:\tx\nUid:\t1000\t0\t1000\t1000\nGid:\t5\t6\t7\t8\n";
-        assert_eq!(effective_id(status, "Uid:"), Some(0));
-        assert_eq!(effective_id(status, "Gid:"), Some(6));
-        assert_eq!(effective_id("", "Uid:"), None);
+    fn refuses_the_effective_uid_and_gid_of_root() {
+        let status = |uid, gid| format!("Name:\tx\nUid:\t1\t{uid}\t1\t1\nGid:\t1\t{gid}\t1\t1\n");
+        assert!(check(&status(1000, 1000)).is_ok());
+        let error = check(&status(0, 1000)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the sidecar may not run as root in Kubernetes: its uid is 0 and its gid is 1000; set \
+             runAsUser and runAsGroup, or DAPR_UNSAFE_SKIP_CONTAINER_UID_GID_CHECK=true"
+        );
+        assert!(check(&status(1000, 0)).is_err());
+        assert!(check("").is_err());
     }
 
     #[test]

@@ -201,3 +201,48 @@ fn limits(config: &Config) -> Limits {
         drain: config.grace,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sidecar(tasks: Tasks) -> Sidecar {
+        Sidecar {
+            addresses: Addresses::default(),
+            tasks,
+            readiness: Readiness::new(),
+            stop: CancellationToken::new(),
+            forced: CancellationToken::new(),
+            block: None,
+            app_health: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_that_dies_makes_the_others_drain_and_is_the_error() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        let asked = tasks.shutdown();
+        let (drained, mut has_drained) = tokio::sync::mpsc::channel(1);
+        tasks.spawn("http", async move {
+            asked.cancelled().await;
+            drained.send(()).await.map_err(Into::into)
+        });
+        tasks.spawn("grpc", async { Err("broken".into()) });
+        let error = sidecar(tasks)
+            .run(CancellationToken::new())
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "task \"grpc\" failed");
+        assert!(has_drained.recv().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_forced_end_waits_for_nobody() {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("http", std::future::pending());
+        let sidecar = sidecar(tasks);
+        sidecar.forced.cancel();
+        let ended = sidecar.run(CancellationToken::new()).await.unwrap();
+        assert_eq!(ended, Ended::Forced);
+    }
+}

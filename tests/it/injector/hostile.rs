@@ -269,7 +269,7 @@ async fn clear_text_is_not_served() {
 
 #[tokio::test]
 async fn what_pods_say_becomes_no_label() {
-    let metrics = Metrics::install(None).unwrap();
+    let metrics = Metrics::install(None);
     let webhook = Webhook::start().await;
     for index in 0..20 {
         let name = format!("label-of-a-pod-{index}");

@@ -50,6 +50,7 @@ struct Inner {
     /// `app_id="…"`, or empty.
     own_labels: String,
     latency_ms: OnceLock<Arc<[f64]>>,
+    descriptions: RwLock<HashMap<String, SharedString>>,
     counters: RwLock<HashMap<Key, Arc<AtomicU64>>>,
     gauges: RwLock<HashMap<Key, Arc<AtomicU64>>>,
     histograms: RwLock<HashMap<Key, Arc<Buckets>>>,
@@ -104,8 +105,12 @@ impl Metrics {
                 buckets.render(key.name(), &inner.labels(key)),
             );
         }
+        let descriptions = read(&inner.descriptions);
         let mut text = String::new();
         for (name, (kind, series)) in families {
+            if let Some(description) = descriptions.get(name) {
+                let _ = writeln!(text, "# HELP {name} {description}");
+            }
             let _ = writeln!(text, "# TYPE {name} {kind}");
             text.extend(series.into_values());
         }
@@ -137,6 +142,14 @@ impl Inner {
         let own = (!self.own_labels.is_empty()).then(|| self.own_labels.clone());
         let given = key.labels().map(|given| label(given.key(), given.value()));
         own.into_iter().chain(given).collect::<Vec<_>>().join(",")
+    }
+
+    fn describe(&self, name: &KeyName, text: SharedString) {
+        let mut known = self
+            .descriptions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.insert(name.as_str().to_owned(), text);
     }
 
     fn bounds(&self, name: &str) -> Arc<[f64]> {
@@ -179,11 +192,17 @@ fn find<T>(known: &RwLock<HashMap<Key, Arc<T>>>, key: &Key, make: impl FnOnce() 
 }
 
 impl Recorder for Metrics {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.0.describe(&name, text);
+    }
 
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.0.describe(&name, text);
+    }
 
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.0.describe(&name, text);
+    }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         Counter::from_arc(find(&self.0.counters, key, AtomicU64::default))
@@ -264,11 +283,13 @@ mod tests {
     #[test]
     fn writes_the_text_format_of_prometheus() {
         let text = rendered(Some("a\"b"), || {
+            metrics::describe_gauge!("a", "What it is");
             counter!("b_total", "x" => "2").increment(1);
             counter!("b_total", "x" => "1\n").increment(2);
             gauge!("a").set(1.5);
         });
-        let expected = "# TYPE a gauge\n\
+        let expected = "# HELP a What it is\n\
+                        # TYPE a gauge\n\
                         a{app_id=\"a\\\"b\"} 1.5\n\
                         # TYPE b_total counter\n\
                         b_total{app_id=\"a\\\"b\",x=\"1\\n\"} 2\n\

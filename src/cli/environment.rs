@@ -24,6 +24,16 @@ fn readable((name, value): (OsString, OsString)) -> Option<(String, String)> {
     }
 }
 
+/// The name of the host, which in a pod is that of the pod.
+pub(super) fn host_name(environment: &Environment) -> String {
+    match environment.non_empty("HOSTNAME") {
+        Some(name) => name.to_owned(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .map(|name| name.trim().to_owned())
+            .unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;

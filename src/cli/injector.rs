@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::argv::parse_bool;
+use super::environment::host_name;
 use super::injector_config::{ConfigArgs, NativeSidecar};
 use super::runtime::{RuntimeArgs, block_on};
 use crate::base::environment::Environment;
@@ -119,7 +120,7 @@ pub(super) fn run(args: &Args, environment: &Environment) -> anyhow::Result<Exit
         level: args.log_level.clone(),
         json: args.log_as_json,
         app_id: "sidegate-injector".to_owned(),
-        instance: environment.value("HOSTNAME").unwrap_or_default().to_owned(),
+        instance: host_name(environment),
     })?;
     let signal = CancellationToken::new();
     let serve = async {

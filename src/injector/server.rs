@@ -226,8 +226,9 @@ fn log(review: &Review, judgement: &Judgement) {
     let (namespace, pod, reason) = (review.namespace(), review.object_name(), judgement.reason);
     match (judgement.outcome, &judgement.denial) {
         (Outcome::Injected, _) => {
-            let app_id = judgement.app_id.as_deref().unwrap_or_default();
-            info!(%namespace, %pod, app_id, "Injected a sidecar");
+            // The field "app_id" of a line is this process' own.
+            let app = judgement.app_id.as_deref().unwrap_or_default();
+            info!(%namespace, %pod, app, "Injected a sidecar");
         }
         (_, Some(denial)) => {
             info!(%namespace, %pod, reason, denial = %denial.message, "Denied a pod");

@@ -108,7 +108,7 @@ fn install_log(args: &Args, environment: &Environment) -> anyhow::Result<()> {
         level: args.log_level.clone(),
         json: args.log_as_json == Some(true),
         app_id: args.app_id.clone(),
-        instance: host_name(environment),
+        instance: super::environment::host_name(environment),
     };
     match args.log_file.as_deref() {
         Some(path) if !path.is_empty() => {
@@ -119,14 +119,4 @@ fn install_log(args: &Args, environment: &Environment) -> anyhow::Result<()> {
         _ => log_format::install(config)?,
     }
     Ok(())
-}
-
-/// The name of the host, which in a pod is that of the pod.
-fn host_name(environment: &Environment) -> String {
-    match environment.non_empty("HOSTNAME") {
-        Some(name) => name.to_owned(),
-        None => std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .map(|name| name.trim().to_owned())
-            .unwrap_or_default(),
-    }
 }

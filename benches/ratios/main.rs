@@ -2,8 +2,7 @@
 //! `make bench`.
 //!
 //! Rates are compared within one run, in rounds that alternate between the two servers, and the
-//! median of the rounds' ratios counts: another load on the machine then hits both alike. This is
-//! an example and not a bench target, since cargo builds those with other panics than the program.
+//! median of the rounds' ratios counts: another load on the machine then hits both alike.
 
 #![allow(
     clippy::unwrap_used,

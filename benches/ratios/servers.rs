@@ -60,11 +60,15 @@ impl Stage {
 
     /// A sidecar with both tokens, with an app or without.
     pub(crate) fn sidecar(&self, app: Option<SocketAddr>) -> Server {
-        let [http, grpc] = [free_port(), free_port()];
+        let [http, grpc, metrics] = std::array::from_fn(|_| free_port());
         let mut command = Command::new(&self.program);
         command
-            .args(["sidecar", "--app-id=bench", "--enable-metrics=false"])
-            .args(["--log-level=error", "--dapr-listen-addresses=127.0.0.1"])
+            .args(["sidecar", "--app-id=bench"])
+            .args([
+                "--dapr-listen-addresses=127.0.0.1",
+                "--metrics-listen-address=127.0.0.1",
+            ])
+            .arg(format!("--metrics-port={}", metrics.port()))
             .arg(format!("--dapr-http-port={}", http.port()))
             .arg(format!("--dapr-grpc-port={}", grpc.port()))
             .arg(format!("--resources-path={}", self.file("resources")))
@@ -78,10 +82,11 @@ impl Stage {
 
     /// The webhook.
     pub(crate) fn injector(&self) -> Server {
-        let [webhook, health] = [free_port(), free_port()];
+        let [webhook, health, metrics] = std::array::from_fn(|_| free_port());
         let mut command = Command::new(&self.program);
         command
-            .args(["injector", "--enable-metrics=false", "--log-level=error"])
+            .args(["injector", "--metrics-listen-address=127.0.0.1"])
+            .arg(format!("--metrics-port={}", metrics.port()))
             .args([
                 "--listen-address=127.0.0.1",
                 "--healthz-listen-address=127.0.0.1",
@@ -121,7 +126,8 @@ impl Server {
         healthy: impl Fn(SocketAddr) -> Option<()>,
     ) -> Self {
         let start = Instant::now();
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().unwrap();
         let mut server = Self {
             child,
             address,

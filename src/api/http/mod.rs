@@ -149,7 +149,9 @@ impl HttpApi {
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
             RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {
-                invoke::handle(&blocks.invoke, Request::from_parts(head, body)).await
+                // By far the largest future: in a box of its own, other routes do not carry it.
+                let request = Request::from_parts(head, body);
+                Box::pin(invoke::handle(&blocks.invoke, request)).await
             }
             _ => Err(missing_target()),
         };

@@ -105,7 +105,10 @@ async fn over_tls(port: &str, routes: Router, config: Arc<ServerConfig>) {
         stream.set_nodelay(true).unwrap();
         let (acceptor, routes) = (acceptor.clone(), routes.clone());
         connections.spawn(async move {
-            let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let stream = TokioIo::new(stream);
             let service = TowerToHyperService::new(routes);
             let server = auto::Builder::new(TokioExecutor::new());
             // A client that leaves ends its connection in an error.

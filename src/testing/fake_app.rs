@@ -3,17 +3,15 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use crate::process::listener::{ListenAddr, Listener};
-use crate::process::serve::{self, Limits, Plain};
+use super::listening::listen;
+use crate::process::serve::Plain;
 
 /// A request as the application got it.
 #[derive(Clone, Debug)]
@@ -56,33 +54,13 @@ impl FakeApp {
     where
         F: Fn(&Recorded) -> Response<Full<Bytes>> + Send + Sync + 'static,
     {
-        let listener = Listener::bind_tcp(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
-        let &ListenAddr::Tcp(address) = listener.address() else {
-            unreachable!("bound to TCP above")
-        };
         let recorded = Arc::default();
         let (log, answer) = (Arc::clone(&recorded), Arc::new(answer));
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
             async move { Ok::<_, Infallible>(record(request, &log, answer.as_ref()).await) }
         });
-        let mut task = JoinSet::new();
-        let limits = Limits {
-            header_bytes: 64 * 1024,
-            header_timeout: Duration::from_secs(60),
-            handshake_timeout: Duration::from_secs(60),
-            connections: 1024,
-            streams: 256,
-            drain: Duration::ZERO,
-        };
-        task.spawn(async move {
-            let shutdown = CancellationToken::new();
-            serve::serve(listener, Plain, service, limits, shutdown)
-                .await
-                .unwrap();
-        });
+        let (address, task) = listen(Plain, service).await;
         Self {
             address,
             recorded,

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
 use dapr::dapr::proto::runtime::v1::app_callback_health_check_server::{
@@ -16,13 +15,12 @@ use dapr::dapr::proto::runtime::v1::{
 };
 use hyper_util::service::TowerToHyperService;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-use crate::process::listener::{ListenAddr, Listener};
-use crate::process::serve::{self, Limits, Plain};
+use super::listening::listen;
+use crate::process::serve::Plain;
 
 /// A call as the application got it.
 #[derive(Clone, Debug)]
@@ -61,12 +59,6 @@ impl FakeGrpcApp {
     where
         F: Fn(&RecordedCall) -> Result<Response<InvokeResponse>, Status> + Send + Sync + 'static,
     {
-        let listener = Listener::bind_tcp(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
-        let &ListenAddr::Tcp(address) = listener.address() else {
-            unreachable!("bound to TCP above")
-        };
         let recorded = Arc::default();
         let callbacks = Callbacks {
             recorded: Arc::clone(&recorded),
@@ -76,21 +68,7 @@ impl FakeGrpcApp {
             .add_service(AppCallbackHealthCheckServer::new(callbacks))
             .prepare()
             .into_axum_router();
-        let limits = Limits {
-            header_bytes: 64 * 1024,
-            header_timeout: Duration::from_secs(60),
-            handshake_timeout: Duration::from_secs(60),
-            connections: 1024,
-            streams: 256,
-            drain: Duration::ZERO,
-        };
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let (service, shutdown) = (TowerToHyperService::new(routes), CancellationToken::new());
-            serve::serve(listener, Plain, service, limits, shutdown)
-                .await
-                .unwrap();
-        });
+        let (address, task) = listen(Plain, TowerToHyperService::new(routes)).await;
         Self {
             address,
             recorded,

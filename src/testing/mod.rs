@@ -9,5 +9,6 @@ pub mod eventually;
 pub mod fake_app;
 pub mod fake_grpc_app;
 pub mod http_client;
+pub mod listening;
 pub mod mounted_secret;
 pub mod page;

@@ -19,13 +19,13 @@ use sidegate::app_channel::{
     AppChannel, AppChannelConfig, AppProtocol, Error, HealthConfig, RequestBody, Road,
 };
 use sidegate::base::token::Token;
-use sidegate::process::listener::{ListenAddr, Listener};
-use sidegate::process::serve::{self, Handshake, Limits, Plain};
+use sidegate::process::serve::{Handshake, Plain};
 use sidegate::process::tasks::BoxError;
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
 use sidegate::testing::fake_app::FakeApp;
 use sidegate::testing::fake_grpc_app::FakeGrpcApp;
+use sidegate::testing::listening::listen;
 use sidegate::testing::mounted_secret::MountedSecret;
 use sidegate::tls::handshake::TlsHandshake;
 use sidegate::tls::identity::IdentityFiles;
@@ -107,28 +107,8 @@ impl Server {
         F: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Answer> + Send + 'static,
     {
-        let listener = Listener::bind_tcp(([127, 0, 0, 1], 0).into())
-            .await
-            .unwrap();
-        let &ListenAddr::Tcp(address) = listener.address() else {
-            unreachable!("bound to TCP above")
-        };
         let service = service_fn(move |request| answer(request).map(Ok::<_, Infallible>));
-        let limits = Limits {
-            header_bytes: 64 * 1024,
-            header_timeout: Duration::from_secs(60),
-            handshake_timeout: Duration::from_secs(60),
-            connections: 1024,
-            streams: 256,
-            drain: Duration::ZERO,
-        };
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let shutdown = CancellationToken::new();
-            serve::serve(listener, handshake, service, limits, shutdown)
-                .await
-                .unwrap();
-        });
+        let (address, task) = listen(handshake, service).await;
         Self {
             address,
             _task: task,

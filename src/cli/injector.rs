@@ -19,6 +19,7 @@ use crate::injector::kubernetes::Version;
 use crate::injector::requester::Requesters;
 use crate::injector::server::{self, LIMITS, Settings};
 use crate::process::admin;
+use crate::process::kubernetes::{Access, Cluster};
 use crate::process::listener::Listener;
 use crate::process::log_format::{self, LogConfig};
 use crate::process::metrics::Metrics;
@@ -239,19 +240,28 @@ impl Args {
                 info!("Native sidecars are off by default: there is no Kubernetes API to ask");
                 false
             }
-            NativeSidecar::Auto => match Version::of_api_server(self.kubeconfig.as_deref()).await {
+            NativeSidecar::Auto => match self.version().await {
                 Ok(version) => {
                     let on = version.has_native_sidecars();
                     info!(%version, on, "Native sidecars are decided by the API server's version");
                     on
                 }
                 Err(error) => {
-                    let error = with_causes(&error);
+                    let error = with_causes(error.as_ref());
                     warn!(%error, "Native sidecars are off: the API server's version is not known");
                     false
                 }
             },
         }
+    }
+
+    async fn version(&self) -> anyhow::Result<Version> {
+        let access = match &self.kubeconfig {
+            Some(path) => Access::Kubeconfig(path.clone()),
+            None => Access::InCluster,
+        };
+        let cluster = Cluster::connect(&access).await?;
+        Ok(Version::of_api_server(&cluster).await?)
     }
 }
 

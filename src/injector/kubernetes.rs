@@ -1,9 +1,8 @@
 //! What the injector asks the API server, once, at its start.
 
-use std::path::Path;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use crate::process::kubernetes::Cluster;
 
 /// How long the API server may take to tell its version.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,12 +15,6 @@ const NATIVE_SIDECARS: (u32, u32) = (1, 32);
 /// Why the version is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
-    /// The kubeconfig file cannot be used.
-    #[error("kubeconfig cannot be used")]
-    Kubeconfig(#[from] kube::config::KubeconfigError),
-    /// The service account of the pod cannot be used.
-    #[error("the pod's service account cannot be used")]
-    InCluster(#[from] kube::config::InClusterError),
     /// The API server did not answer, or not with a version.
     #[error("the API server does not tell its version")]
     Request(#[from] kube::Error),
@@ -46,19 +39,9 @@ pub struct Version {
 }
 
 impl Version {
-    /// Asks the API server of a kubeconfig file, or else that of the cluster that this process runs
-    /// in.
-    pub async fn of_api_server(kubeconfig: Option<&Path>) -> Result<Self, VersionError> {
-        let mut config = match kubeconfig {
-            Some(path) => {
-                let file = Kubeconfig::read_from(path)?;
-                kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
-            }
-            None => kube::Config::incluster()?,
-        };
-        config.connect_timeout = Some(TIMEOUT);
-        let client = kube::Client::try_from(config)?;
-        let info = tokio::time::timeout(TIMEOUT, client.apiserver_version())
+    /// Asks the API server.
+    pub async fn of_api_server(cluster: &Cluster) -> Result<Self, VersionError> {
+        let info = tokio::time::timeout(TIMEOUT, cluster.client.apiserver_version())
             .await
             .map_err(|_| VersionError::Timeout)??;
         Self::parse(&info.major, &info.minor)

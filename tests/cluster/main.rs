@@ -1,0 +1,7 @@
+//! Against a real kube-apiserver with etcd, on loopback, without a node.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[allow(dead_code, reason = "the server comes before those who use all of it")]
+mod api_server;
+mod version;

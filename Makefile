@@ -7,10 +7,10 @@ VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml)
 IMAGE := dist/sidegate-$(VERSION)-$(ARCH).tar
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check demo docs image test
+.PHONY: help bench check cluster demo docs e2e image test
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	$(CARGO) fmt --check
@@ -19,9 +19,16 @@ check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	    $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test tidy
 
-test: ## Everything that can be tested without a cluster
+test: ## Everything: in process, other languages, a real kube-apiserver, a real node
 	$(CARGO) test --locked
 	tests/others.sh $(TARGET_DIR)/debug/sidegate
+	tests/cluster.sh api node
+
+cluster: ## The part of `make test` that needs a kube-apiserver
+	tests/cluster.sh api
+
+e2e: ## The part of `make test` on a real node; E2E_EXISTING=1: on the current cluster
+	tests/cluster.sh node
 
 demo: ## The main job on this machine, step by step, without a cluster
 	$(CARGO) run --locked --quiet -- demo

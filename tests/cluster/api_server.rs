@@ -30,11 +30,11 @@ etcd=$!
     --token-auth-file="$DIR/tokens.csv" --authorization-mode=RBAC --anonymous-auth=false \
     --disable-admission-plugins=ServiceAccount --allow-privileged=true --profiling=false \
     --service-account-issuer=https://kubernetes.default.svc \
-    --service-account-key-file="$DIR/tls.key" --service-account-signing-key-file="$DIR/tls.key" \
+    --service-account-key-file="$DIR/tls.crt" --service-account-signing-key-file="$DIR/tls.key" \
     >"$DIR/kube-apiserver.log" 2>&1 &
 server=$!
 read -r _
-kill -9 $server $etcd
+kill -9 $server $etcd 2>/dev/null
 wait
 rm -rf "$DIR"
 "#;
@@ -60,10 +60,17 @@ impl ApiServer {
         let client = server.client().await;
         eventually("the API server is ready", async || {
             let ready = http::Request::get("/readyz").body(Vec::new()).unwrap();
+            server.check_that_it_runs();
             client.request_text(ready).await.ok()
         })
         .await;
         server
+    }
+
+    fn check_that_it_runs(&self) {
+        let log = fs::read_to_string(self.dir.join("kube-apiserver.log")).unwrap_or_default();
+        let failure = log.lines().find(|line| line.contains("command failed"));
+        assert!(failure.is_none(), "{}", failure.unwrap_or_default());
     }
 
     fn start() -> Self {

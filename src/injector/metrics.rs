@@ -11,6 +11,8 @@ use super::judgement::{Judgement, Outcome};
 
 const REVIEWS: &str = "sidegate_injector_reviews_total";
 const DURATION: &str = "sidegate_injector_review_duration_seconds";
+const ADVICE: &str = "sidegate_injector_advice_total";
+const ADVICE_DURATION: &str = "sidegate_injector_advice_duration_seconds";
 const CERTIFICATE: &str = "sidegate_injector_certificate_remaining_seconds";
 
 // Dapr's names, for its dashboards and alerts; without its label `app_id`, which pods choose.
@@ -26,6 +28,15 @@ pub(super) fn describe() {
     );
     describe_histogram!(
         DURATION,
+        Unit::Seconds,
+        "From the head of a request to the end of its answer"
+    );
+    describe_counter!(
+        ADVICE,
+        "Reviews of workloads, by outcome (warned, silent, refused) and reason"
+    );
+    describe_histogram!(
+        ADVICE_DURATION,
         Unit::Seconds,
         "From the head of a request to the end of its answer"
     );
@@ -53,6 +64,26 @@ pub(super) fn judged(judgement: &Judgement, took: Duration) {
 pub(super) fn refused(reason: &'static str, took: Duration) {
     counted("refused", reason, took);
     counter!(DAPR_FAILED, "reason" => "patch").increment(1);
+}
+
+/// Counts a review of a workload that was answered.
+pub(super) fn advised(judgement: &Judgement, took: Duration) {
+    let outcome = if judgement.warnings.is_empty() {
+        "silent"
+    } else {
+        "warned"
+    };
+    advice_counted(outcome, judgement.reason, took);
+}
+
+/// Counts a request for advice that is no review, or cannot be answered.
+pub(super) fn advice_refused(reason: &'static str, took: Duration) {
+    advice_counted("refused", reason, took);
+}
+
+fn advice_counted(outcome: &'static str, reason: &'static str, took: Duration) {
+    counter!(ADVICE, "outcome" => outcome, "reason" => reason).increment(1);
+    histogram!(ADVICE_DURATION, "outcome" => outcome).record(took);
 }
 
 fn counted(outcome: &'static str, reason: &'static str, took: Duration) {

@@ -17,6 +17,9 @@ pub mod inject;
 
 pub mod annotations;
 
+pub mod advice;
+pub mod workload;
+
 mod args;
 mod container;
 mod denial;

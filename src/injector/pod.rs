@@ -98,11 +98,15 @@ pub(super) fn warnings(pod: &Pod, settings: &Settings) -> Vec<String> {
     };
     let mut warnings = port_warnings(spec, settings);
     if spec.host_network == Some(true) {
-        warnings.push(
+        let token = match settings.tokens.api {
+            Some(_) => String::new(),
+            None => format!(" without a token: set {:?}", key::API_TOKEN_SECRET.key),
+        };
+        warnings.push(format!(
             "hostNetwork: the ports of the sidecar are ports of the node, so that two such pods \
-             cannot be on one node, and its APIs are reached from all pods with hostNetwork there"
-                .to_owned(),
-        );
+             cannot be on one node, and its APIs are reached from all pods with hostNetwork \
+             there{token}"
+        ));
     }
     let ends = ["Never", "OnFailure"];
     let policy = spec.restart_policy.as_deref().unwrap_or("Always");

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::config::Config;
 use super::inject::{self, SkipReason, Verdict};
@@ -51,7 +52,7 @@ pub enum ReviewError {
 #[derive(Debug)]
 pub struct Review {
     api_version: String,
-    request: AdmissionRequest,
+    pub(super) request: AdmissionRequest,
 }
 
 #[derive(Deserialize)]
@@ -64,25 +65,27 @@ struct Envelope {
     request: Option<AdmissionRequest>,
 }
 
-/// Those fields of a request that decide. Others, such as `oldObject`, are not even kept.
+/// Those fields of a request that decide. Others are not even kept.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct AdmissionRequest {
+pub(super) struct AdmissionRequest {
     uid: String,
-    kind: GroupVersionKind,
-    sub_resource: String,
-    namespace: String,
-    operation: String,
+    pub(super) kind: GroupVersionKind,
+    pub(super) sub_resource: String,
+    pub(super) namespace: String,
+    pub(super) operation: String,
     user_info: UserInfo,
-    object: Value,
+    pub(super) object: Value,
+    /// As it was sent, since only advice looks at it.
+    old_object: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct GroupVersionKind {
-    group: String,
+pub(super) struct GroupVersionKind {
+    pub(super) group: String,
     version: String,
-    kind: String,
+    pub(super) kind: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -218,6 +221,13 @@ impl Review {
                 warnings: warnings::limit(&judgement.warnings),
             },
         })
+    }
+
+    /// The object as it was before; null where there was none.
+    pub(super) fn old_object(&self) -> Value {
+        let text = self.request.old_object.as_deref().map(RawValue::get);
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
     }
 
     /// The namespace that the object goes to.

@@ -1,4 +1,4 @@
-//! The webhook: `POST /mutate` over TLS.
+//! The webhooks over TLS: `POST /mutate` for pods, `POST /advise` for what makes them.
 //!
 //! Whoever reaches the port can send a review, so nothing that a review says opens a connection,
 //! an answer holds no secret, and everything that a client can make grow has a limit.
@@ -17,6 +17,7 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{debug, error, info};
 
+use super::advice;
 use super::config::Config;
 use super::judgement::{Judgement, Outcome};
 use super::metrics;
@@ -71,6 +72,7 @@ pub fn routes(settings: Settings) -> Router {
     };
     Router::new()
         .route("/mutate", post(mutate))
+        .route("/advise", post(advise))
         .with_state(Arc::new(webhook))
 }
 
@@ -139,13 +141,31 @@ impl Refusal {
 
 async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
     let started = Instant::now();
-    match webhook.answer(request).await {
-        Ok((judgement, body)) => {
-            metrics::judged(&judgement, started.elapsed());
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-        }
+    let answer = webhook.answer(request, Settings::judge).await;
+    match &answer {
+        Ok((judgement, _)) => metrics::judged(judgement, started.elapsed()),
+        Err(refusal) => metrics::refused(refusal.as_str(), started.elapsed()),
+    }
+    respond(answer)
+}
+
+async fn advise(State(webhook): State<Arc<Webhook>>, request: Request) -> Response {
+    let started = Instant::now();
+    let answer = webhook.answer(request, Settings::advise).await;
+    match &answer {
+        Ok((judgement, _)) => metrics::advised(judgement, started.elapsed()),
+        Err(refusal) => metrics::advice_refused(refusal.as_str(), started.elapsed()),
+    }
+    respond(answer)
+}
+
+/// A judgement, and its review encoded.
+type Answer = Result<(Judgement, Vec<u8>), Refusal>;
+
+fn respond(answer: Answer) -> Response {
+    match answer {
+        Ok((_, body)) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(refusal) => {
-            metrics::refused(refusal.as_str(), started.elapsed());
             let status = refusal.status();
             if status.is_server_error() {
                 error!(error = %refusal, "A review could not be answered");
@@ -157,8 +177,30 @@ async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request) -> Respon
     }
 }
 
+impl Settings {
+    /// What becomes of a pod.
+    fn judge(&self, review: &Review) -> Judgement {
+        let judgement = review.judge(&self.config, &self.requesters);
+        log(review, &judgement);
+        judgement
+    }
+
+    /// What the author of a workload is told.
+    fn advise(&self, review: &Review) -> Judgement {
+        let judgement = advice::advise(review, &self.config);
+        let (namespace, object, reason) =
+            (review.namespace(), review.object_name(), judgement.reason);
+        debug!(%namespace, %object, reason, "Let an object pass with advice");
+        judgement
+    }
+}
+
 impl Webhook {
-    async fn answer(&self, request: Request) -> Result<(Judgement, Vec<u8>), Refusal> {
+    async fn answer(
+        &self,
+        request: Request,
+        judge: impl FnOnce(&Settings, &Review) -> Judgement,
+    ) -> Answer {
         check_media_type(request.headers())?;
         let receive = self.receive(request.into_body());
         let time = self.settings.body_time;
@@ -167,8 +209,7 @@ impl Webhook {
             .map_err(|_| Refusal::TooSlow(time))??;
         let review = Review::decode(&received.bytes)?;
         drop(received);
-        let judgement = review.judge(&self.settings.config, &self.settings.requesters);
-        log(&review, &judgement);
+        let judgement = judge(&self.settings, &review);
         let body = review.encode(&judgement)?;
         Ok((judgement, body))
     }

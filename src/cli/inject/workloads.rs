@@ -4,10 +4,12 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::injector::advice::beside_the_pod;
 use crate::injector::config::Config;
 use crate::injector::judgement::Judgement;
 use crate::injector::requester::Requesters;
 use crate::injector::review::Review;
+use crate::injector::workload::{Workload, pod_pointer};
 
 /// The namespace that kubectl uses where nothing names another.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -81,18 +83,23 @@ impl Injection<'_> {
         let Some(pointer) = kind.pod_pointer() else {
             return;
         };
-        let named = |key: &str| {
-            object
-                .pointer(key)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
+        let workload = Workload {
+            kind: &kind.kind,
+            object,
+            pointer,
         };
-        let name = named("/metadata/name").or_else(|| named("/metadata/generateName"));
-        let name = format!("{} {:?}", kind.kind, name.unwrap_or_default());
-        let namespace = named("/metadata/namespace");
+        let advice = beside_the_pod(&workload);
+        let name = format!("{} {:?}", kind.kind, workload.name());
+        let namespace = object.pointer("/metadata/namespace");
+        let namespace = namespace.and_then(Value::as_str).map(str::to_owned);
         if let Some(pod) = object.pointer_mut(pointer).filter(|pod| pod.is_object()) {
             self.inject(pod, namespace, &name, notes);
         }
+        notes.extend(advice.into_iter().map(|text| Note {
+            object: name.clone(),
+            text,
+            severity: Severity::Warning,
+        }));
     }
 
     fn inject(
@@ -159,14 +166,7 @@ struct Kind {
 impl Kind {
     /// Where the pod or pod template is in an object of this kind, where it has one that we know.
     fn pod_pointer(&self) -> Option<&'static str> {
-        Some(match (self.group.as_str(), self.kind.as_str()) {
-            ("", "Pod") => "",
-            ("", "ReplicationController")
-            | ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
-            | ("batch", "Job") => "/spec/template",
-            ("batch", "CronJob") => "/spec/jobTemplate/spec/template",
-            _ => return None,
-        })
+        pod_pointer(&self.group, &self.kind)
     }
 
     /// What the items of a list of this kind are. Those of a `List` say it themselves.
@@ -241,6 +241,27 @@ mod tests {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
             assert_eq!(asked(list).len(), 1, "{kind}");
         }
+    }
+
+    #[test]
+    fn gives_the_advice_of_the_webhook() {
+        let mut object = object(
+            "apps/v1",
+            "Deployment",
+            &json!({"spec": {"template": template()}}),
+        );
+        object["metadata"]["annotations"] = json!({"dapr.io/app-id": "cart"});
+        object["spec"]["template"]["metadata"]["annotations"] = json!({"dapr.io/enable": "true"});
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [object]});
+        assert_eq!(
+            asked(list),
+            [
+                "warning: f: Deployment \"x\": annotations \"dapr.io/app-id\" of the Deployment \
+                 itself have no effect: write them into spec.template.metadata.annotations",
+                "warning: f: Deployment \"x\": annotation \"dapr.io/enable\" is not known; did you \
+                 mean \"dapr.io/enabled\"?",
+            ]
+        );
     }
 
     #[test]

@@ -315,22 +315,31 @@ fn fallback(row: &Annotation) -> String {
     }
 }
 
-/// Whether a key has one of our prefixes and is not in the table.
-fn is_unknown(key: &str) -> bool {
-    let ours = key.starts_with("dapr.io/") || key.starts_with("sidegate.dev/");
-    ours && TABLE.iter().all(|row| row.key != key)
+/// Whether a key has one of our prefixes.
+pub(in crate::injector) fn is_ours(key: &str) -> bool {
+    key.starts_with("dapr.io/") || key.starts_with("sidegate.dev/")
 }
 
-/// Names the nearest key of the table. Keys are compared without their prefixes, so that a key with
-/// the wrong one of the two is found too.
-fn warn_unknown(key: &str) -> String {
+/// Whether a key has one of our prefixes and is not in the table.
+fn is_unknown(key: &str) -> bool {
+    is_ours(key) && TABLE.iter().all(|row| row.key != key)
+}
+
+/// The row that an unknown key was meant to be. Keys are compared without their prefixes, so that
+/// a key with the wrong one of the two is found too.
+pub(in crate::injector) fn meant(key: &str) -> Option<&'static Annotation> {
+    if !is_unknown(key) {
+        return None;
+    }
     let name = key.split_once('/').map_or(key, |(_, name)| name);
     let names = TABLE.iter().filter_map(|row| row.key.split('/').nth(1));
-    let meant = nearest(&shorten(name), names).and_then(|name| {
-        TABLE
-            .iter()
-            .find(|row| row.key.ends_with(&format!("/{name}")))
-    });
-    let hint = meant.map_or_else(String::new, |row| format!("; did you mean {:?}?", row.key));
+    let name = nearest(&shorten(name), names)?;
+    TABLE
+        .iter()
+        .find(|row| row.key.ends_with(&format!("/{name}")))
+}
+
+fn warn_unknown(key: &str) -> String {
+    let hint = meant(key).map_or_else(String::new, |row| format!("; did you mean {:?}?", row.key));
     format!("annotation {} is not known{hint}", shown(key))
 }

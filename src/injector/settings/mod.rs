@@ -14,7 +14,7 @@ pub(super) use app::App;
 pub(super) use env::{from_secret, literal};
 pub(super) use mounts::normalised;
 pub(super) use options::{Limits, Logging, ProbeTimes, Services, Times};
-pub(super) use tokens::Tokens;
+pub(super) use tokens::{Receivers, Tokens};
 
 use super::annotations::table as key;
 use super::annotations::{Annotation, Annotations, shown};

@@ -44,7 +44,8 @@ impl Receivers {
         names.into_iter().flatten()
     }
 
-    fn parse(text: &str) -> Self {
+    /// Reads the annotation's value.
+    pub(in crate::injector) fn parse(text: &str) -> Self {
         if text.eq_ignore_ascii_case("true") {
             Self::All
         } else if text.eq_ignore_ascii_case("false") {

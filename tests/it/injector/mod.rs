@@ -1,6 +1,7 @@
 //! The webhook over real TLS, and the process around it.
 
 mod admission;
+mod advice;
 mod callers;
 mod hostile;
 mod process;
@@ -142,11 +143,16 @@ impl Webhook {
     }
 }
 
-/// A POST of JSON to the webhook's path.
+/// A POST of JSON to the path of the webhook for pods.
 fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    post_to("/mutate?timeout=10s", body)
+}
+
+/// A POST of JSON.
+fn post_to(path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     Request::builder()
         .method(Method::POST)
-        .uri("/mutate?timeout=10s")
+        .uri(path)
         .header("content-type", "application/json")
         .body(Full::new(body.into()))
         .unwrap()

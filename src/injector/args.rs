@@ -54,6 +54,7 @@ pub(super) fn arguments(settings: &Settings, config: &Config) -> Vec<String> {
         None => args.flag("--enable-metrics=false", true),
     }
     args.optional("--config", settings.config_name.as_ref());
+    args.optional("--policy", settings.policy_name.as_ref());
     let channel = settings.app.channel_address.as_ref();
     args.optional("--app-channel-address", channel);
     let placement = settings.services.placement.as_ref();

@@ -13,12 +13,14 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::base::environment::Environment;
+use crate::process::kubernetes::Access;
 use crate::process::tasks::Tasks;
 
 mod plan;
 mod reconcile;
 mod report;
 mod resolve;
+mod rules;
 mod scope;
 pub mod snapshot;
 
@@ -38,6 +40,10 @@ pub struct RegistryConfig {
     pub resource_paths: Vec<PathBuf>,
     /// The configuration files, in order.
     pub config_files: Vec<PathBuf>,
+    /// The name of the policy, where one is given.
+    pub policy: Option<String>,
+    /// How the cluster is reached, where something of it is used.
+    pub access: Access,
     /// The environment, for `envRef`, `secretstores.local.env` and configurations.
     pub environment: Environment,
     /// Whether the sidecar runs in Kubernetes: then a reference that names no store means the
@@ -62,6 +68,9 @@ pub enum Error {
         /// What `--config` names.
         name: PathBuf,
     },
+    /// A policy that is named and cannot be used: its restrictions would be lost.
+    #[error(transparent)]
+    Policy(#[from] rules::PolicyError),
     /// Components that cannot stand together.
     #[error("failed to load components")]
     Plan(#[from] plan::Error),

@@ -12,6 +12,7 @@ use tracing::info;
 use super::plan::{Filter, Plan, plan};
 use super::report::{self, Failure, Report};
 use super::resolve::{self, References, Resolver};
+use super::rules::{Choice, Rules};
 use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snapshot};
 use super::{Error, Registry, RegistryConfig};
 use crate::components::catalog::{self, Backend};
@@ -44,10 +45,14 @@ pub(super) async fn start(
     if !resources.problems.is_empty() {
         return Err(Error::Resources(resources.problems));
     }
+    let policy = config.choice().policy(&resources.policies)?;
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let mut reconciler = Reconciler {
         config,
-        configuration: Arc::new(configuration),
+        rules: Rules {
+            configuration: Arc::new(configuration),
+            policy: Arc::new(policy),
+        },
         snapshot: Arc::clone(&snapshot),
         running: BTreeMap::new(),
         written: Vec::new(),
@@ -56,10 +61,15 @@ pub(super) async fn start(
     };
     reconciler.written = resources.components;
     let plan = reconciler.plan()?;
-    let warnings = resources.warnings.into_iter();
-    reconciler
-        .report
-        .warnings(warnings.chain(report::left_out(&plan)));
+    let mut warnings = resources.warnings;
+    warnings.extend(
+        reconciler
+            .config
+            .choice()
+            .without_effect(&resources.policies),
+    );
+    warnings.extend(report::left_out(&plan));
+    reconciler.report.warnings(warnings.into_iter());
     let fatal = reconciler.apply(plan).await;
     if !fatal.is_empty() {
         return Err(Error::Components(fatal));
@@ -85,9 +95,18 @@ async fn read_configuration(config: &RegistryConfig) -> Result<Configuration, Er
     Ok(files::configuration(&config.config_files, &config.environment).await?)
 }
 
+impl RegistryConfig {
+    fn choice(&self) -> Choice<'_> {
+        Choice {
+            name: self.policy.as_deref(),
+            namespace: self.namespace.as_deref(),
+        }
+    }
+}
+
 struct Reconciler {
     config: RegistryConfig,
-    configuration: Arc<Configuration>,
+    rules: Rules,
     snapshot: Arc<ArcSwap<Snapshot>>,
     running: BTreeMap<String, Running>,
     /// The components that are written down, in the last version that could be read.
@@ -134,17 +153,27 @@ impl Reconciler {
     /// Reads everything again. What cannot be read leaves its last good version in place.
     async fn reconcile(&mut self) {
         let mut warnings = Vec::new();
+        let mut texts = BTreeMap::new();
         let problems = match files::resources(&self.config.resource_paths).await {
             Ok(mut resources) => {
                 warnings.append(&mut resources.warnings);
+                let choice = self.config.choice();
+                warnings.extend(choice.without_effect(&resources.policies));
+                match choice.policy(&resources.policies) {
+                    Ok(policy) => self.limit(Rules {
+                        policy: Arc::new(policy),
+                        ..self.rules.clone()
+                    }),
+                    Err(problem) => {
+                        texts.insert("policy".to_owned(), with_causes(&problem));
+                    }
+                }
                 self.take_written(resources)
             }
             Err(problem) => vec![problem],
         };
-        let mut texts: BTreeMap<String, String> = problems
-            .iter()
-            .map(|problem| (problem.path().display().to_string(), with_causes(problem)))
-            .collect();
+        let place = |problem: &crate::resources::Error| problem.path().display().to_string();
+        texts.extend(problems.iter().map(|one| (place(one), with_causes(one))));
         match self.plan() {
             Ok(plan) => {
                 warnings.extend(report::left_out(&plan));
@@ -178,7 +207,7 @@ impl Reconciler {
         let filter = Filter {
             app_id: &self.config.app_id,
             namespace: self.config.namespace.as_deref(),
-            denied: &self.configuration.denied_components,
+            denied: &self.rules.configuration.denied_components,
             default_store: self.default_store(),
         };
         Ok(plan(self.written.clone(), &filter)?)
@@ -283,20 +312,34 @@ impl Reconciler {
     }
 
     fn running(&self, component: &Component, references: References, backend: Backend) -> Running {
-        let Backend::SecretStore(store) = &backend;
-        let namespace = self.config.namespace.as_deref().unwrap_or_default();
-        let secret_store = Arc::new(LoadedSecretStore::new(
-            Arc::clone(store),
-            &self.configuration,
-            &component.name,
-            namespace,
-        ));
         Running {
+            secret_store: self.limited(&component.name, &backend),
             component: Arc::new(component.clone()),
             references: Arc::new(references),
             backend,
-            secret_store,
         }
+    }
+
+    /// A back end with the rules that limit it now.
+    fn limited(&self, name: &str, backend: &Backend) -> Arc<LoadedSecretStore> {
+        let Backend::SecretStore(store) = backend;
+        let namespace = self.config.namespace.as_deref().unwrap_or_default();
+        let store = Arc::clone(store);
+        Arc::new(LoadedSecretStore::new(store, &self.rules, name, namespace))
+    }
+
+    /// Takes over new rules, also for components that run.
+    fn limit(&mut self, rules: Rules) {
+        if self.rules == rules {
+            return;
+        }
+        info!("The rules for secrets and components changed");
+        self.rules = rules;
+        let mut running = std::mem::take(&mut self.running);
+        for (name, run) in &mut running {
+            run.secret_store = self.limited(name, &run.backend);
+        }
+        self.running = running;
     }
 
     fn publish(&mut self, next: BTreeMap<String, Running>, failed: Vec<FailedComponent>) {
@@ -320,7 +363,8 @@ impl Reconciler {
         self.snapshot.store(Arc::new(Snapshot {
             components: next.values().map(loaded).collect(),
             failed,
-            configuration: Arc::clone(&self.configuration),
+            configuration: Arc::clone(&self.rules.configuration),
+            policy: Arc::clone(&self.rules.policy),
             secret_stores: next
                 .iter()
                 .map(|(name, run)| (name.clone(), Arc::clone(&run.secret_store)))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::resources::configuration::SecretScope;
+use crate::resources::sidecar_policy::{DefaultAccess, Policy};
 
 /// The scope of one store.
 ///
@@ -17,16 +18,21 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// The scope of a store, given how it spells names. Without an entry everything is allowed.
-    pub(super) fn new(entry: Option<&SecretScope>, canonical: impl Fn(&str) -> String) -> Self {
-        let Some(entry) = entry else {
-            return Self::default();
-        };
+    /// The scope of a store that the Configuration names, given how the store spells names.
+    pub(super) fn new(entry: &SecretScope, canonical: impl Fn(&str) -> String) -> Self {
         let set = |names: &[String]| names.iter().map(|name| canonical(name)).collect();
         Self {
             deny_by_default: entry.deny_by_default,
             allowed: (!entry.allowed.is_empty()).then(|| set(&entry.allowed)),
             denied: set(&entry.denied),
+        }
+    }
+
+    /// The scope of a store that the Configuration does not name.
+    pub(super) fn of_all_stores(policy: &Policy) -> Self {
+        Self {
+            deny_by_default: policy.default_access == DefaultAccess::Deny,
+            ..Self::default()
         }
     }
 
@@ -77,7 +83,7 @@ mod tests {
             (true, &["a", "b"], &["a"], [false, true]),
         ] {
             let entry = entry(deny_by_default, allowed, denied);
-            let scope = Scope::new(Some(&entry), str::to_owned);
+            let scope = Scope::new(&entry, str::to_owned);
             assert_eq!(
                 [scope.permits("a"), scope.permits("b")],
                 permitted,
@@ -87,9 +93,17 @@ mod tests {
                 assert_eq!(permitted, [false, false], "{entry:?}");
             }
         }
-        assert!(Scope::new(None, str::to_owned).permits("a"));
-        assert!(Scope::new(Some(&entry(false, &["a"], &["a"])), str::to_owned).denies_all());
-        assert!(!Scope::new(Some(&entry(false, &[], &["a"])), str::to_owned).denies_all());
+        let unnamed = |default_access| {
+            Scope::of_all_stores(&Policy {
+                default_access,
+                ..Policy::default()
+            })
+        };
+        assert!(unnamed(DefaultAccess::Allow).permits("a"));
+        assert!(!unnamed(DefaultAccess::Deny).permits("a"));
+        assert!(unnamed(DefaultAccess::Deny).denies_all());
+        assert!(Scope::new(&entry(false, &["a"], &["a"]), str::to_owned).denies_all());
+        assert!(!Scope::new(&entry(false, &[], &["a"]), str::to_owned).denies_all());
     }
 
     proptest! {
@@ -102,7 +116,7 @@ mod tests {
         ) {
             let canonical = |name: &str| name.to_lowercase();
             let allowed: &[&str] = if allow_too { &[&name] } else { &[] };
-            let scope = Scope::new(Some(&entry(false, allowed, &[&name])), canonical);
+            let scope = Scope::new(&entry(false, allowed, &[&name]), canonical);
             let spelling: String = name
                 .chars()
                 .zip(upper)
@@ -126,7 +140,7 @@ mod tests {
                 allowed: allowed.clone(),
                 denied: denied.clone(),
             };
-            let scope = Scope::new(Some(&entry), str::to_owned);
+            let scope = Scope::new(&entry, str::to_owned);
             if scope.permits(&name) {
                 prop_assert!(!denied.contains(&name));
                 prop_assert!(allowed.contains(&name) || allowed.is_empty() && !deny_by_default);

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::rules::Rules;
 use super::scope::Scope;
 use crate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
+use crate::resources::sidecar_policy::Policy;
 
 /// Components and configuration at one moment. It never changes; a newer one replaces it.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub struct Snapshot {
     pub failed: Vec<FailedComponent>,
     /// What the configuration files say.
     pub configuration: Arc<Configuration>,
+    /// What the policy says.
+    pub policy: Arc<Policy>,
     pub(crate) secret_stores: HashMap<String, Arc<LoadedSecretStore>>,
 }
 
@@ -97,13 +101,15 @@ pub(crate) struct LoadedSecretStore {
 impl LoadedSecretStore {
     pub(super) fn new(
         store: Arc<dyn SecretStore>,
-        configuration: &Configuration,
+        rules: &Rules,
         name: &str,
         namespace: &str,
     ) -> Self {
-        let scopes = &configuration.secret_scopes;
-        let entry = scopes.iter().find(|scope| scope.store == name);
-        let scope = Scope::new(entry, |secret| store.canonical_name(secret).into_owned());
+        let scopes = &rules.configuration.secret_scopes;
+        let scope = match scopes.iter().find(|scope| scope.store == name) {
+            Some(entry) => Scope::new(entry, |secret| store.canonical_name(secret).into_owned()),
+            None => Scope::of_all_stores(&rules.policy),
+        };
         Self {
             store,
             scope,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::component::{self, Component};
+use super::sidecar_policy;
 use super::{Error, Origin};
 
 /// The group and version of every resource that is read.
@@ -31,6 +32,8 @@ pub(crate) struct Document {
 pub struct Resources {
     /// Every component that can be read, in the order of files and documents.
     pub components: Vec<Component>,
+    /// Every policy, not decoded yet: only the one that the sidecar is given counts.
+    pub(crate) policies: Vec<Document>,
     /// What has no effect, though the user may think that it has.
     pub warnings: Vec<String>,
     /// Documents that cannot be read. The others are not affected.
@@ -52,6 +55,7 @@ impl Resources {
                     }
                 }
                 Ok(document) if document.is("Configuration") => {}
+                Ok(document) if document.is_policy() => self.policies.push(document),
                 Ok(document) => self.warnings.extend(document.without_effect()),
             }
         }
@@ -64,17 +68,26 @@ impl Document {
         self.kind == kind && self.api_version == API_VERSION
     }
 
-    /// What to say of a kind of Dapr's that is not served; nothing of those of others.
+    fn is_policy(&self) -> bool {
+        self.kind == sidecar_policy::KIND && self.api_version == sidecar_policy::API_VERSION
+    }
+
+    /// A text field of `metadata`.
+    pub(crate) fn metadata(&self, field: &str) -> Option<&str> {
+        self.value["metadata"][field].as_str()
+    }
+
+    /// What to say of a kind of Dapr's or of ours that is not served; nothing of those of others.
     fn without_effect(self) -> Option<String> {
         let (group, _) = self.api_version.split_once('/')?;
+        let name = self.metadata("name").unwrap_or_default();
         let Self {
             origin,
             api_version,
             kind,
-            value,
+            ..
         } = &self;
-        let name = value["metadata"]["name"].as_str().unwrap_or_default();
-        (group == "dapr.io").then(|| {
+        ["dapr.io", "sidegate.dev"].contains(&group).then(|| {
             format!("{origin}: {kind} {name:?} ({api_version}) has no effect in this build")
         })
     }

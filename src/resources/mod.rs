@@ -1,7 +1,7 @@
-//! What users write: components and configurations, read from YAML documents.
+//! What users write: components, configurations and policies, read from YAML documents.
 //!
 //! ```text
-//! source::files → decode (text → documents → values) → component | configuration
+//! source::files → decode (text → documents → values) → component | configuration | policy
 //! ```
 //! Nothing here knows what a component does; a value that exists has the right shape, and every
 //! failure names the file, the document and the field.
@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub mod component;
 pub mod configuration;
 pub mod decode;
+pub mod sidecar_policy;
 pub mod source;
 
 /// Where a document was read.

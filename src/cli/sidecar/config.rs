@@ -13,6 +13,7 @@ use crate::base::duration::parse_go_duration;
 use crate::base::environment::Environment;
 use crate::base::quantity::parse_bytes;
 use crate::base::token::Token;
+use crate::process::kubernetes::Access;
 use crate::registry::{DEFAULT_RECONCILE_INTERVAL, RegistryConfig};
 
 /// The limits of bodies and headers without a flag (Dapr 1.18).
@@ -176,12 +177,30 @@ impl Args {
             namespace: environment.non_empty("NAMESPACE").map(str::to_owned),
             resource_paths: folders,
             config_files: paths(&self.config),
+            policy: self.policy(problems),
+            access: self.access(environment),
             environment: environment.clone(),
             is_kubernetes: self.mode == "kubernetes",
             reconcile_interval: match problems.or_default(interval) {
                 Duration::ZERO => DEFAULT_RECONCILE_INTERVAL,
                 interval => interval,
             },
+        }
+    }
+
+    /// An empty name is not "none", which would lift the limits.
+    fn policy(&self, problems: &mut Problems) -> Option<String> {
+        if self.policy.as_deref() == Some("") {
+            problems.add("parameter policy cannot be empty: it is the name of a SidecarPolicy");
+        }
+        self.policy.clone()
+    }
+
+    fn access(&self, environment: &Environment) -> Access {
+        let given = self.kubeconfig.as_deref().filter(|path| !path.is_empty());
+        match given.or_else(|| environment.non_empty("KUBECONFIG")) {
+            Some(path) => Access::Kubeconfig(PathBuf::from(path)),
+            None => Access::InCluster,
         }
     }
 

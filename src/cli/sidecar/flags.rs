@@ -104,6 +104,9 @@ pub(crate) struct Args {
     /// Configuration file; may be repeated, later ones are laid over
     #[arg(long, value_name = "FILE")]
     pub(super) config: Vec<String>,
+    /// Name of the SidecarPolicy (sidegate.dev/v1alpha1) that limits this sidecar
+    #[arg(long, value_name = "NAME")]
+    pub(super) policy: Option<String>,
     /// Folder of resources; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) resources_path: Vec<String>,
@@ -117,7 +120,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, num_args = 0..=1,
           require_equals = true, default_missing_value = "true")]
     pub(super) disable_builtin_k8s_secret_store: Option<bool>,
-    /// Kubeconfig file
+    /// Kubeconfig file, in place of the pod's service account
     #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<String>,
 

@@ -48,7 +48,7 @@ impl Args {
 
     /// The flags that this build only accepts, and whether they are given. A switch that is given
     /// as off has the effect that it asks for.
-    fn without_effect(&self) -> [(&'static str, bool); 19] {
+    fn without_effect(&self) -> [(&'static str, bool); 18] {
         let on = |switch: Option<bool>| switch == Some(true);
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         [
@@ -84,7 +84,6 @@ impl Args {
             ),
             ("enable-mtls", on(self.enable_mtls)),
             ("enable-profiling", on(self.enable_profiling)),
-            ("kubeconfig", given(&self.kubeconfig)),
             (
                 "placement-host-address",
                 given(&self.placement_host_address),

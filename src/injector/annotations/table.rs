@@ -59,8 +59,11 @@ table! {
     APP_MAX_CONCURRENCY = "dapr.io/app-max-concurrency", OR_UNSET, "",
         "How many calls the app gets at a time: `--app-max-concurrency`.";
     CONFIG = "dapr.io/config", Text, "",
-        "The Configuration of the sidecar: `--config`. Where the injector has no \
-         `--control-plane-address`, the path of a file that the sidecar mounts.";
+        "The Configuration of the sidecar: `--config`. The name of an object in the pod's \
+         namespace, or the path of a file that the sidecar mounts.";
+    POLICY = "sidegate.dev/policy", Text, "",
+        "The SidecarPolicy of the sidecar: `--policy`. The name of an object in the pod's \
+         namespace. One that cannot be read stops the sidecar at its start.";
     SIDECAR_IMAGE = "dapr.io/sidecar-image", Text, "",
         "The image of the sidecar, instead of the injector's. An image from another repository \
          gives a warning and no denial: the pod's author can run any image in the same pod with \

@@ -20,6 +20,7 @@ use super::annotations::table as key;
 use super::annotations::{Annotation, Annotations, shown};
 use super::config::Config;
 use super::denial::Denial;
+use crate::base::names::is_dns_subdomain;
 
 /// The port of the HTTP API. Dapr has no annotation for it.
 pub(super) const HTTP_PORT: u16 = 3500;
@@ -47,6 +48,7 @@ pub(super) struct Settings {
     pub(super) times: Times,
     pub(super) services: Services,
     pub(super) config_name: Option<String>,
+    pub(super) policy_name: Option<String>,
     pub(super) profiling: bool,
     pub(super) no_kubernetes_store: bool,
     /// Words of `config` and `subscribe`, with commas between them.
@@ -116,7 +118,8 @@ impl Settings {
             limits: Limits::check(annotations)?,
             times: Times::check(annotations)?,
             services: Services::read(annotations, config),
-            config_name: config_name(annotations, config),
+            config_name: config_name(annotations),
+            policy_name: policy_name(annotations)?,
             profiling: annotations.flag(&key::PROFILING),
             no_kubernetes_store: annotations.flag(&key::NO_KUBERNETES_STORE),
             disable_init_endpoints: options::disable_init_endpoints(annotations)?,
@@ -253,20 +256,31 @@ fn position(annotations: &mut Annotations<'_>, config: &Config) -> Result<Positi
     })
 }
 
-/// Without a service that hands out Configurations, the sidecar looks for a file.
-fn config_name(annotations: &mut Annotations<'_>, config: &Config) -> Option<String> {
+fn config_name(annotations: &mut Annotations<'_>) -> Option<String> {
     let name = annotations.optional(&key::CONFIG)?;
-    let plane = config.control_plane.as_ref();
-    let served = plane.is_some_and(|plane| plane.resources_address.is_some());
-    if !served && !name.starts_with('/') {
+    if !name.starts_with('/') && !is_dns_subdomain(&name) {
         annotations.warn(format!(
-            "annotation {:?}: {} is no Configuration that the sidecar can get, since the injector \
-             has no --control-plane-address: mount a file and give its path",
+            "annotation {:?}: {} is neither the name of a Configuration nor an absolute path",
             key::CONFIG.key,
             shown(&name)
         ));
     }
     Some(name)
+}
+
+/// What no policy can be called is denied, the empty text too: ignoring it would lift the limits.
+fn policy_name(annotations: &Annotations<'_>) -> Result<Option<String>, Denial> {
+    match annotations.written(&key::POLICY) {
+        None => Ok(None),
+        Some(name) if is_dns_subdomain(name) => Ok(Some(name.to_owned())),
+        Some(other) => Err(Denial::cannot_run(format!(
+            "annotation {:?}: {} is not the name of a SidecarPolicy: accepted are 1 to 253 of the \
+             characters a-z, 0-9, \"-\" and \".\", with a letter or digit at both ends; remove the \
+             annotation to run without a policy",
+            key::POLICY.key,
+            shown(other)
+        ))),
+    }
 }
 
 fn components(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sidegate::base::environment::Environment;
 use sidegate::blocks::error::Reason;
 use sidegate::blocks::secrets::Secrets;
+use sidegate::process::kubernetes::Access;
 use sidegate::process::tasks::{Tasks, with_causes};
 use sidegate::registry::{DEFAULT_RECONCILE_INTERVAL, Error, Registry, RegistryConfig};
 use sidegate::testing::eventually::eventually;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 mod loading;
+mod policy;
 mod reads;
 mod reload;
 mod wire;
@@ -62,6 +64,8 @@ impl Files {
             namespace: None,
             resource_paths: vec![self.path("resources")],
             config_files: Vec::new(),
+            policy: None,
+            access: Access::InCluster,
             environment: Environment::default(),
             is_kubernetes: false,
             reconcile_interval: DEFAULT_RECONCILE_INTERVAL,

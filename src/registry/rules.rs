@@ -1,0 +1,93 @@
+//! What limits the components: the Configuration and the policy.
+
+use std::sync::Arc;
+
+use crate::resources::configuration::Configuration;
+use crate::resources::decode::Document;
+use crate::resources::sidecar_policy::Policy;
+use crate::resources::{Error as ResourceError, Origin};
+
+/// The rules at one moment. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Rules {
+    pub(super) configuration: Arc<Configuration>,
+    pub(super) policy: Arc<Policy>,
+}
+
+/// Which policy counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice<'a> {
+    /// The name of the policy, where one is given.
+    pub(super) name: Option<&'a str>,
+    /// The namespace, where the environment has one.
+    pub(super) namespace: Option<&'a str>,
+}
+
+/// A policy that is named and cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// There is none of that name.
+    #[error(
+        "policy {name:?} is not there: none of the resources is a SidecarPolicy \
+         (sidegate.dev/v1alpha1) of that name"
+    )]
+    Missing {
+        /// What `--policy` names.
+        name: String,
+    },
+    /// There are several of that name.
+    #[error("policy {name:?} is there twice: {first} and {second}")]
+    Duplicate {
+        /// What `--policy` names.
+        name: String,
+        /// Where the first one stands.
+        first: Origin,
+        /// Where the second one stands.
+        second: Origin,
+    },
+    /// It cannot be read.
+    #[error("policy {name:?} cannot be used")]
+    Unreadable {
+        /// What `--policy` names.
+        name: String,
+        /// Why.
+        #[source]
+        cause: ResourceError,
+    },
+}
+
+impl Choice<'_> {
+    /// The policy among those that are written down; without a name, the one that limits nothing.
+    pub(super) fn policy(self, written: &[Document]) -> Result<Policy, PolicyError> {
+        let Some(name) = self.name else {
+            return Ok(Policy::default());
+        };
+        let is_it = |document: &&Document| {
+            let namespace = document.metadata("namespace").filter(|own| !own.is_empty());
+            document.metadata("name") == Some(name)
+                && namespace.is_none_or(|own| self.namespace.is_none_or(|current| own == current))
+        };
+        let name = name.to_owned();
+        let mut chosen = written.iter().filter(is_it);
+        match (chosen.next(), chosen.next()) {
+            (None, _) => Err(PolicyError::Missing { name }),
+            (Some(first), Some(second)) => Err(PolicyError::Duplicate {
+                name,
+                first: first.origin.clone(),
+                second: second.origin.clone(),
+            }),
+            (Some(document), None) => Policy::decode(document.clone())
+                .map_err(|cause| PolicyError::Unreadable { name, cause }),
+        }
+    }
+
+    /// Warnings about policies that limit nothing, though the user may think that they do.
+    pub(super) fn without_effect(self, written: &[Document]) -> impl Iterator<Item = String> {
+        let unnamed = if self.name.is_none() { written } else { &[] };
+        unnamed.iter().map(|document| {
+            let name = document.metadata("name").unwrap_or_default();
+            let origin = &document.origin;
+            format!("{origin}: SidecarPolicy {name:?} has no effect: --policy does not name it")
+        })
+    }
+}

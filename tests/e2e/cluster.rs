@@ -68,6 +68,14 @@ impl Cluster {
         run("kubectl", arguments, Some(list.to_string()))
     }
 
+    /// Asks the API server what would become of an object.
+    pub(crate) fn dry_run(&self, namespace: &str, object: &Value) -> Value {
+        let arguments = "create --dry-run=server -o json -f -".split(' ');
+        let arguments = ["-n", namespace].into_iter().chain(arguments);
+        let text = run("kubectl", arguments, Some(object.to_string())).must("dry run");
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Reads an object.
     pub(crate) fn object(&self, namespace: &str, kind: &str, name: &str) -> Value {
         let text = self.kubectl(&format!("-n {namespace} get {kind} {name} -o json"));

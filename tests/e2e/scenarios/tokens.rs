@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::pods::{
-    API_TOKEN, APP_TOKEN, deployment, pod, secret, serving, sidecars, template, tokens, with_tokens,
+    API_TOKEN, APP_TOKEN, deployment, secret, serving, sidecars, template, tokens, with_tokens,
 };
 
 /// What lets the sidecars of a namespace read one Secret through the store `kubernetes`.
@@ -152,6 +152,5 @@ pub(crate) fn by_patch_and_env_from(cluster: &Cluster) {
     // sidecar sent it.
     let answer = get(cluster, namespace, name, invoke, Some(API_TOKEN));
     assert_eq!(answer.trim_end(), format!("403\ntoken {APP_TOKEN:?}"));
-    let _ = pod;
     cluster.forget(namespace);
 }

@@ -1,0 +1,49 @@
+//! Certificates that live for seconds.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::install::helm_install;
+use crate::cluster::{Cluster, SYSTEM};
+use crate::pods::{container, pod, sidecars, template};
+
+/// Changes of the CA that have to pass.
+const ROTATIONS: usize = 5;
+
+/// Pods are created all the time while the CA changes again and again: each gets its sidecar.
+pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
+    let namespace = "rotating";
+    cluster.namespace(namespace);
+    let lifetimes = [
+        "--set=certificate.self.caLifetime=24s",
+        "--set=certificate.self.leafLifetime=12s",
+        "--set=certificate.self.propagationWait=2s",
+    ];
+    helm_install(cluster, "charts/sidegate", &lifetimes);
+    let annotations = json!({ "dapr.io/enabled": "true", "dapr.io/app-id": "app" });
+    let pod = pod(
+        "new",
+        &template(&annotations, &container(cluster, &["wait"])),
+    );
+    let (mut authorities, mut bundles) = (BTreeSet::new(), BTreeSet::new());
+    let mut made = 0;
+    while authorities.len() <= ROTATIONS {
+        for _ in 0..5 {
+            // The API server calls the webhooks of a dry run as those of any other request.
+            assert_eq!(sidecars(&cluster.dry_run(namespace, &pod)).len(), 1);
+            made += 1;
+        }
+        let secret = cluster.object(SYSTEM, "secret", "sidegate-injector-certificate");
+        authorities.insert(secret["data"]["ca.crt"].to_string());
+        let webhook = cluster.object(SYSTEM, "mutatingwebhookconfiguration", "sidegate-injector");
+        bundles.insert(webhook["webhooks"][0]["clientConfig"]["caBundle"].to_string());
+    }
+    println!("   {made} pods while the CA changed {ROTATIONS} times");
+    assert!(
+        bundles.len() > ROTATIONS,
+        "the old and the new CA stand together for a while"
+    );
+    helm_install(cluster, "charts/sidegate", &[]);
+    cluster.forget(namespace);
+}

@@ -38,7 +38,8 @@ pub async fn run(
     serve(listener, Plain, service, LIMITS, shutdown).await
 }
 
-/// `GET /healthz`: 200 with no body when ready, else 503 with the names of what is not.
+/// `GET /healthz`: 200 with no body when ready, else 503 with the names of what is not. `GET /livez`:
+/// always 200, since a restart makes nothing ready that the process waits for.
 pub fn health_routes(readiness: Readiness) -> Router {
     let answer = move || {
         let pending = readiness.pending();
@@ -51,7 +52,9 @@ pub fn health_routes(readiness: Readiness) -> Router {
             }
         }
     };
-    Router::new().route("/healthz", get(answer))
+    Router::new()
+        .route("/healthz", get(answer))
+        .route("/livez", get(StatusCode::OK))
 }
 
 /// Prometheus text on every path, as Dapr does (scrape configurations use `/` and `/metrics`).

@@ -194,7 +194,7 @@ async fn client(kubeconfig: &Path, user: Option<&str>) -> kube::Client {
 }
 
 /// The folder of the programs: `SIDEGATE_CLUSTER_BIN`, else where `make test` puts them.
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     if let Some(folder) = std::env::var_os("SIDEGATE_CLUSTER_BIN") {
         return folder.into();
     }

@@ -4,4 +4,6 @@
 
 #[allow(dead_code, reason = "the server comes before those who use all of it")]
 mod api_server;
+mod chart;
+mod crds;
 mod version;

@@ -1,0 +1,1 @@
+//! What the API server takes of the chart's objects and kinds.

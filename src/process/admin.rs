@@ -38,8 +38,8 @@ pub async fn run(
     serve(listener, Plain, service, LIMITS, shutdown).await
 }
 
-/// `GET /healthz`: 200 with no body when ready, else 503 with the names of what is not. `GET /livez`:
-/// always 200, since a restart makes nothing ready that the process waits for.
+/// `GET /healthz`: 200 with no body when ready, else 503 with the names of what is not.
+/// `GET /livez`: always 200, since a restart makes nothing ready that the process waits for.
 pub fn health_routes(readiness: Readiness) -> Router {
     let answer = move || {
         let pending = readiness.pending();

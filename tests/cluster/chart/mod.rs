@@ -77,23 +77,28 @@ impl Release {
             apps: server.namespace("apps").await,
             namespace,
         };
-        release.helm(server, &["install"], &[]);
+        release.apply(server, "install", &[]);
         release
     }
 
-    /// Runs helm with the values of this release and `values`.
-    fn helm(&self, server: &ApiServer, command: &[&str], values: &[&str]) -> String {
-        let kubeconfig = server.kubeconfig();
+    /// Runs `helm install` or `helm upgrade` with the values of this release and `values`.
+    fn apply(&self, server: &ApiServer, command: &str, values: &[&str]) {
         let chart = chart();
-        let mut arguments = command.to_vec();
-        arguments.extend([self.name.as_str(), &chart, "--skip-crds"]);
-        arguments.extend(["--namespace", &self.namespace]);
-        arguments.extend(["--kubeconfig", kubeconfig.to_str().unwrap()]);
+        let mut arguments = vec![command, &self.name, &chart, "--skip-crds"];
         let key = r"namespaceSelector.matchLabels.kubernetes\.io/metadata\.name";
         let webhook = format!("webhook.{key}={}", self.apps);
         let advice = format!("advice.{key}={}", self.apps);
         arguments.extend(["--set-string", &webhook, "--set-string", &advice]);
         arguments.extend(values);
+        self.helm(server, &arguments);
+    }
+
+    /// Runs helm in the namespace of the release; its standard output.
+    fn helm(&self, server: &ApiServer, command: &[&str]) -> String {
+        let kubeconfig = server.kubeconfig();
+        let mut arguments = command.to_vec();
+        arguments.extend(["--namespace", &self.namespace]);
+        arguments.extend(["--kubeconfig", kubeconfig.to_str().unwrap()]);
         let output = helm(&arguments);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "helm {command:?}: {error}");

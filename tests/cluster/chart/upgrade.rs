@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use super::{Release, chart, helm};
+use super::Release;
 use crate::api_server::ApiServer;
 
 /// What the injector writes: data of its Secret, and the caBundle of its webhook.
@@ -68,11 +68,10 @@ async fn upgrades_and_repeated_applies_keep_what_the_injector_wrote() {
     let server = ApiServer::shared().await;
     let release = Release::install(server).await;
     write_as_the_injector(server, &release).await;
-    release.helm(server, &["upgrade"], &["--set", "replicas=3"]);
+    release.apply(server, "upgrade", &["--set=replicas=3"]);
     expect_kept(server, &release).await;
     // As GitOps tools do, with a state of their own that knows nothing of helm's.
-    let kubeconfig = server.kubeconfig();
-    let manifest = release.helm(server, &["get", "manifest"], &[]);
+    let manifest = release.helm(server, &["get", "manifest", &release.name]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("manifest.yaml");
     std::fs::write(&file, manifest).unwrap();
@@ -80,15 +79,11 @@ async fn upgrades_and_repeated_applies_keep_what_the_injector_wrote() {
         server.kubectl(&["apply", "--filename", file.to_str().unwrap()]);
         expect_kept(server, &release).await;
     }
-    let chart = chart();
-    let uninstall = [
-        "uninstall",
-        &release.name,
-        "--namespace",
-        &release.namespace,
-        "--kubeconfig",
-        kubeconfig.to_str().unwrap(),
-    ];
-    let output = helm(&uninstall);
-    assert!(output.status.success(), "{chart}: {output:?}");
+    release.helm(server, &["uninstall", &release.name]);
+    let selector = format!("--selector=app.kubernetes.io/instance={}", release.name);
+    let kinds = "all,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\
+                 networkpolicies,poddisruptionbudgets,mutatingwebhookconfigurations,\
+                 validatingwebhookconfigurations";
+    let left = server.kubectl(&["get", kinds, "--all-namespaces", &selector, "--output=name"]);
+    assert_eq!(left, "");
 }

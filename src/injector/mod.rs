@@ -3,6 +3,7 @@
 //! Everything from [`inject::inject`] down is pure: no async, clock, environment or network, so the
 //! webhook and the offline command give the same answer for the same pod.
 
+pub mod certificates;
 pub mod server;
 
 pub mod judgement;

@@ -96,14 +96,19 @@ impl IdentityFiles {
     /// Reads and checks the files: the key must belong to the certificate, which must not have
     /// ended.
     pub fn load(&self) -> Result<Identity, IdentityError> {
-        let chain = read_certificates(&self.certificate)?;
+        self.assemble(&read(&self.certificate)?, &read(&self.key)?)
+    }
+
+    /// The same with PEM that was read elsewhere: the paths only name it in errors. The CA of the
+    /// clients is still a file.
+    pub fn assemble(&self, certificate: &[u8], key: &[u8]) -> Result<Identity, IdentityError> {
+        let chain = parse_certificates(&self.certificate, certificate)?;
         let leaf = chain.first().cloned().ok_or_else(|| IdentityError::Pem {
             path: self.certificate.clone(),
             what: "certificate",
         })?;
         let not_after = leaf_end(&self.certificate, &leaf)?;
-        let key_pem = read(&self.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| IdentityError::Pem {
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| IdentityError::Pem {
             path: self.key.clone(),
             what: "private key",
         })?;
@@ -119,10 +124,9 @@ impl IdentityFiles {
             None => builder.with_no_client_auth(),
             Some(path) => builder.with_client_cert_verifier(self.client_verifier(path)?),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let config = builder.with_single_cert(chain, key).map_err(pair)?;
         Ok(Identity {
-            config: Arc::new(config),
+            config: with_alpn(config),
             not_after,
             leaf,
         })
@@ -133,7 +137,7 @@ impl IdentityFiles {
             path: roots.to_owned(),
         };
         let mut store = RootCertStore::empty();
-        for certificate in read_certificates(roots)? {
+        for certificate in parse_certificates(roots, &read(roots)?)? {
             store.add(certificate).map_err(|_| unusable())?;
         }
         let verifier =
@@ -147,6 +151,11 @@ impl IdentityFiles {
     }
 }
 
+fn with_alpn(mut config: ServerConfig) -> Arc<ServerConfig> {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     std::fs::read(path).map_err(|cause| IdentityError::Read {
         path: path.to_owned(),
@@ -154,13 +163,15 @@ fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     })
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let pem = read(path)?;
+fn parse_certificates(
+    path: &Path,
+    pem: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let none = || IdentityError::Pem {
         path: path.to_owned(),
         what: "certificate",
     };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|_| none())?;
     if chain.is_empty() {

@@ -16,10 +16,11 @@ use super::injector_config::{ConfigArgs, NativeSidecar};
 use super::runtime::{RuntimeArgs, block_on};
 use crate::base::environment::Environment;
 use crate::injector::kubernetes::Version;
+use crate::injector::others::{self, OtherInjectors};
 use crate::injector::requester::Requesters;
 use crate::injector::server::{self, LIMITS, Settings};
 use crate::process::admin;
-use crate::process::kubernetes::{Access, Cluster};
+use crate::process::kubernetes::{Access, Cluster, ConnectError};
 use crate::process::listener::Listener;
 use crate::process::log_format::{self, LogConfig};
 use crate::process::metrics::Metrics;
@@ -39,9 +40,10 @@ const BODY_BYTES: NonZeroUsize = match NonZeroUsize::new(server::BODY_BYTES) {
 
 /// Run the admission webhook that injects sidecars into pods
 ///
-/// Serves POST /mutate over TLS for the API server's AdmissionReviews of new pods, /healthz on
-/// the health port and Prometheus metrics on the metrics port. It needs no Kubernetes API: the
-/// certificate comes from two files and is loaded again when they change.
+/// Serves POST /mutate over TLS for the API server's AdmissionReviews of new pods, POST /advise for
+/// those of workloads, /healthz on the health port and Prometheus metrics on the metrics port. It
+/// needs no Kubernetes API: the certificate comes from two files and is loaded again when they
+/// change.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Certificate chain of the webhook, PEM; loaded again when it changes
@@ -97,8 +99,12 @@ pub(super) struct Args {
     /// Seconds between the signal to stop and the end of accepting, for the cluster to notice
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     shutdown_delay_seconds: u64,
-    /// Kubeconfig file of the API server that --native-sidecar=auto asks for its version; inside a
-    /// cluster it is found without
+    /// MutatingWebhookConfiguration that calls this injector, so that it knows other injectors of
+    /// the cluster from itself
+    #[arg(long, value_name = "NAME")]
+    mutating_webhook: Option<String>,
+    /// Kubeconfig file of the API server that --native-sidecar=auto asks for its version, and where
+    /// other injectors are looked for; inside a cluster it is found without
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// debug, info, warn, error or fatal
@@ -153,15 +159,17 @@ impl Injector {
         // Checked before the API server is asked for anything.
         args.sidecar.config(environment, false)?;
         let native_sidecar = args.native_sidecar(environment).await;
+        let mut tasks = Tasks::new(CancellationToken::new());
+        let others = args.follow_others(environment, &mut tasks).await;
         let settings = Settings {
             config: args.sidecar.config(environment, native_sidecar)?,
             requesters,
+            others,
             body_bytes: args.max_body_bytes.get(),
             body_time: server::BODY_TIME,
         };
         let (identity, follower) = follow(args.identity())?;
         let readiness = Readiness::new();
-        let mut tasks = Tasks::new(CancellationToken::new());
 
         let starting = readiness.wait_for("webhook");
         let listener = bind("webhook", args.listen_address, args.port).await?;
@@ -232,11 +240,10 @@ impl Args {
     }
 
     async fn native_sidecar(&self, environment: &Environment) -> bool {
-        let in_cluster = environment.non_empty("KUBERNETES_SERVICE_HOST").is_some();
         match self.sidecar.native_sidecar(environment) {
             NativeSidecar::On => true,
             NativeSidecar::Off => false,
-            NativeSidecar::Auto if self.kubeconfig.is_none() && !in_cluster => {
+            NativeSidecar::Auto if !self.has_cluster(environment) => {
                 info!("Native sidecars are off by default: there is no Kubernetes API to ask");
                 false
             }
@@ -256,12 +263,41 @@ impl Args {
     }
 
     async fn version(&self) -> anyhow::Result<Version> {
+        Ok(Version::of_api_server(&self.cluster().await?).await?)
+    }
+
+    /// Starts to look for other injectors, where there is a cluster. Nothing waits for it.
+    async fn follow_others(&self, environment: &Environment, tasks: &mut Tasks) -> OtherInjectors {
+        if !self.has_cluster(environment) {
+            info!("Other injectors are not looked for: there is no Kubernetes API to ask");
+            return others::none();
+        }
+        match self.cluster().await {
+            Ok(cluster) => {
+                let own = self.mutating_webhook.clone();
+                let (others, follower) = others::kubernetes::follow(cluster, own);
+                let stop = tasks.shutdown();
+                tasks.spawn("other injectors", follower.run(stop));
+                others
+            }
+            Err(error) => {
+                let error = with_causes(&error);
+                info!(%error, "Other injectors are not looked for");
+                others::none()
+            }
+        }
+    }
+
+    fn has_cluster(&self, environment: &Environment) -> bool {
+        self.kubeconfig.is_some() || environment.non_empty("KUBERNETES_SERVICE_HOST").is_some()
+    }
+
+    async fn cluster(&self) -> Result<Cluster, ConnectError> {
         let access = match &self.kubeconfig {
             Some(path) => Access::Kubeconfig(path.clone()),
             None => Access::InCluster,
         };
-        let cluster = Cluster::connect(&access).await?;
-        Ok(Version::of_api_server(&cluster).await?)
+        Cluster::connect(&access).await
     }
 }
 

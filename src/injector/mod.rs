@@ -19,6 +19,7 @@ pub mod inject;
 pub mod annotations;
 
 pub mod advice;
+pub mod others;
 pub mod workload;
 
 mod args;

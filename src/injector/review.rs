@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 
 use super::config::Config;
 use super::inject::{self, SkipReason, Verdict};
-use super::judgement::Judgement;
+use super::judgement::{Judgement, Outcome};
+use super::others::{self, OtherInjector};
 use super::requester::Requesters;
 use super::warnings;
 use crate::process::tasks::with_causes;
@@ -134,7 +135,12 @@ impl Review {
 
     /// What is to be done with the object. Only the creation of a core/v1 Pod is looked at:
     /// whatever else the webhook is called for passes unchanged.
-    pub fn judge(&self, config: &Config, requesters: &Requesters) -> Judgement {
+    pub fn judge(
+        &self,
+        config: &Config,
+        requesters: &Requesters,
+        others: &[OtherInjector],
+    ) -> Judgement {
         let request = &self.request;
         let kind = &request.kind;
         if (
@@ -166,7 +172,15 @@ impl Review {
                 warnings: self.skip_warning(reason).into_iter().collect(),
                 ..Judgement::passed(reason.as_str())
             },
-            Ok(verdict) => Judgement::of_verdict(verdict),
+            Ok(verdict) => {
+                let mut judgement = Judgement::of_verdict(verdict);
+                if judgement.outcome == Outcome::Injected {
+                    let pod = &request.object;
+                    let other = others::warning(others, &request.namespace, pod);
+                    judgement.warnings.extend(other);
+                }
+                judgement
+            }
             Err(error) => Judgement::unreadable(shorten(&with_causes(&error)).into_owned()),
         }
     }
@@ -288,7 +302,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::injector::judgement::Outcome;
 
     fn decode(review: &Value) -> Result<Review, ReviewError> {
         Review::decode(review.to_string().as_bytes())
@@ -304,7 +317,7 @@ mod tests {
     }
 
     fn judge(review: &Review) -> Judgement {
-        review.judge(&Config::default(), &Requesters::default())
+        review.judge(&Config::default(), &Requesters::default(), &[])
     }
 
     #[test]
@@ -460,7 +473,7 @@ mod tests {
                 "userInfo": {"username": user, "groups": null},
                 "object": {"metadata": {"annotations": {"dapr.io/enabled": enabled}}},
             }));
-            review.judge(&Config::default(), &requesters)
+            review.judge(&Config::default(), &requesters, &[])
         };
         assert_eq!(of("false", "jane").outcome, Outcome::Passed);
         let denied = of("true", "jane");

@@ -21,6 +21,7 @@ use super::advice;
 use super::config::Config;
 use super::judgement::{Judgement, Outcome};
 use super::metrics;
+use super::others::OtherInjectors;
 use super::requester::Requesters;
 use super::review::{Review, ReviewError};
 use crate::process::admin;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub config: Config,
     /// Who may get pods injected.
     pub requesters: Requesters,
+    /// Other webhooks of the cluster that add sidecars.
+    pub others: OtherInjectors,
     /// The most bytes of a review, [`BODY_BYTES`] by default.
     pub body_bytes: usize,
     /// How long a client may take to send a review, [`BODY_TIME`] by default.
@@ -180,14 +183,14 @@ fn respond(answer: Answer) -> Response {
 impl Settings {
     /// What becomes of a pod.
     fn judge(&self, review: &Review) -> Judgement {
-        let judgement = review.judge(&self.config, &self.requesters);
+        let judgement = review.judge(&self.config, &self.requesters, &self.others.borrow());
         log(review, &judgement);
         judgement
     }
 
     /// What the author of a workload is told.
     fn advise(&self, review: &Review) -> Judgement {
-        let judgement = advice::advise(review, &self.config);
+        let judgement = advice::advise(review, &self.config, &self.others.borrow());
         let (namespace, object, reason) =
             (review.namespace(), review.object_name(), judgement.reason);
         debug!(%namespace, %object, reason, "Let an object pass with advice");

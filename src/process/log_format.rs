@@ -54,7 +54,11 @@ where
     } else {
         level.as_str()
     };
-    let filter = EnvFilter::new(format!("{libraries},sidegate={level},dapr={level}"));
+    // Watches of the Kubernetes API warn of every attempt that is refused; whoever started them
+    // says it once.
+    let filter = EnvFilter::new(format!(
+        "{libraries},kube_runtime=error,sidegate={level},dapr={level}"
+    ));
     // Refused only where a log is installed already, in tests.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -163,15 +163,20 @@ impl ApiServer {
 
     /// Runs kubectl as a member of `system:masters`; its standard output.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.kubectl_with_warnings(arguments).0
+    }
+
+    /// The same, with the standard error.
+    pub(crate) fn kubectl_with_warnings(&self, arguments: &[&str]) -> (String, String) {
         let output = Command::new(self.bin.join("kubectl"))
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
             .args(arguments)
             .output()
             .unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
+        let error = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "kubectl {arguments:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
+        (String::from_utf8(output.stdout).unwrap(), error)
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod advice;
 #[allow(dead_code, reason = "the server comes before those who use all of it")]
 mod api_server;
 mod chart;

@@ -152,7 +152,7 @@ impl Injection<'_> {
             whole.entry(key.as_str()).or_insert_with(|| value.clone());
         }
         let review = Review::of_new_pod(namespace, Value::Object(whole));
-        review.judge(self.config, &Requesters::default())
+        review.judge(self.config, &Requesters::default(), &[])
     }
 }
 

@@ -9,9 +9,11 @@ mod keys;
 
 use serde_json::Value;
 
+use super::annotations::shown;
 use super::config::Config;
 use super::inject::wants_sidecar;
 use super::judgement::Judgement;
+use super::others::OtherInjector;
 use super::requester::Requesters;
 use super::review::Review;
 use super::workload::{Workload, pod_pointer};
@@ -22,7 +24,7 @@ const MADE_BY_OTHERS: [&str; 2] = ["ReplicaSet", "Job"];
 
 /// What to tell the author of a workload, as the warnings of a judgement that lets it pass. Only
 /// the creation and the change of a workload's pod template are looked at.
-pub fn advise(review: &Review, config: &Config) -> Judgement {
+pub fn advise(review: &Review, config: &Config, others: &[OtherInjector]) -> Judgement {
     let request = &review.request;
     let kind = request.kind.kind.as_str();
     let pointer = match request.kind.group.as_str() {
@@ -52,7 +54,11 @@ pub fn advise(review: &Review, config: &Config) -> Judgement {
     if request.operation == "UPDATE" && is_unchanged(&workload, &review.old_object()) {
         return Judgement::passed("unchanged");
     }
-    let warnings = warnings(&workload, pod, &request.namespace, config);
+    let mut texts = of_the_pod(pod, &request.namespace, config, others);
+    texts.extend(beside_the_pod(&workload));
+    let name = shown(workload.name());
+    let about = |text: String| format!("{kind} {name}: {text}");
+    let warnings: Vec<_> = texts.into_iter().map(about).collect();
     let reason = if warnings.is_empty() {
         "nothing_to_say"
     } else {
@@ -73,17 +79,18 @@ fn is_unchanged(workload: &Workload<'_>, old: &Value) -> bool {
     workload.template() == old.template() && keys::outside(workload) == keys::outside(&old)
 }
 
-/// All warnings, each with the object in front.
-fn warnings(workload: &Workload<'_>, pod: Value, namespace: &str, config: &Config) -> Vec<String> {
+/// What the webhook will say about a pod.
+fn of_the_pod(
+    pod: Value,
+    namespace: &str,
+    config: &Config,
+    others: &[OtherInjector],
+) -> Vec<String> {
     let review = Review::of_new_pod(namespace.to_owned(), pod);
-    let judgement = review.judge(config, &Requesters::default());
+    let judgement = review.judge(config, &Requesters::default(), others);
     let denial = judgement.denial.iter();
     let denial = denial.map(|denial| format!("its pods will be refused: {}", denial.message));
-    let mut texts: Vec<_> = denial.chain(judgement.warnings).collect();
-    texts.extend(beside_the_pod(workload));
-    let (kind, name) = (workload.kind, super::annotations::shown(workload.name()));
-    let about = |text: String| format!("{kind} {name}: {text}");
-    texts.into_iter().map(about).collect()
+    denial.chain(judgement.warnings).collect()
 }
 
 /// What is to be said of a workload beyond what the webhook says about its pods.

@@ -1,11 +1,13 @@
 //! What the authors of workloads are told.
 //!
-//! `tests/advice/<case>` holds `object.yaml` and, where the object is changed and not created,
-//! `old.yaml`. Out come `reason.txt` and, where there is something to say, `warnings.txt`, a
+//! `tests/advice/<case>` holds `object.yaml`, where the object is changed and not created
+//! `old.yaml`, and where there is another injector its MutatingWebhookConfiguration,
+//! `others.yaml`. Out come `reason.txt` and, where there is something to say, `warnings.txt`, a
 //! warning a line. `UPDATE_GOLDEN=1` writes them anew.
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -13,8 +15,10 @@ use sidegate::injector::advice::advise;
 use sidegate::injector::config::Config;
 use sidegate::injector::inject::{Request, Verdict, inject};
 use sidegate::injector::judgement::Judgement;
+use sidegate::injector::others::OtherInjector;
 use sidegate::injector::review::Review;
 use sidegate::process::metrics::Metrics;
+use tokio::sync::watch;
 
 use super::{Setup, Webhook, pod, post_to, response_of, review_of};
 
@@ -31,9 +35,10 @@ fn review_of_workload(object: &Value, old: &Value) -> Value {
     review
 }
 
-fn advice(object: &Value, old: &Value, config: &Config) -> Judgement {
+fn advice(object: &Value, old: &Value, config: &Config, others: &[OtherInjector]) -> Judgement {
     let review = review_of_workload(object, old).to_string();
-    advise(&Review::decode(review.as_bytes()).unwrap(), config)
+    let review = Review::decode(review.as_bytes()).unwrap();
+    advise(&review, config, others)
 }
 
 /// A Deployment of such pods.
@@ -64,7 +69,14 @@ fn every_case_has_its_advice() {
     for folder in folders("advice") {
         let object = yaml(&folder.join("object.yaml")).unwrap();
         let old = yaml(&folder.join("old.yaml")).unwrap_or_default();
-        let judgement = advice(&object, &old, &Config::default());
+        let others = yaml(&folder.join("others.yaml"))
+            .into_iter()
+            .flat_map(|others| {
+                let others = serde_json::from_value(others).unwrap();
+                OtherInjector::of(&others, Some("sidegate-injector"))
+            });
+        let others: Vec<_> = others.collect();
+        let judgement = advice(&object, &old, &Config::default(), &others);
         assert!(judgement.denial.is_none() && judgement.patch.is_none());
         let warnings = judgement.warnings.iter();
         let warnings: String = warnings.map(|text| format!("{text}\n")).collect();
@@ -119,7 +131,7 @@ fn a_template_is_told_what_its_pods_would_be() {
         let wanted: Vec<_> = wanted
             .map(|text| format!("Deployment \"cart\": {text}"))
             .collect();
-        let advice = advice(&deployment(&pod), &Value::Null, &config);
+        let advice = advice(&deployment(&pod), &Value::Null, &config, &[]);
         assert_eq!(advice.warnings, wanted, "{}", folder.display());
     }
     assert!(good > 10, "{good}");
@@ -167,6 +179,31 @@ async fn whoever_asks_gets_the_same_advice() {
     review["request"]["userInfo"] = json!({"username": "somebody"});
     let response = webhook.advise(&review).await;
     assert_eq!(response["warnings"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pod_is_told_of_another_injector_as_long_as_there_is_one() {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/advice/two-injectors");
+    let other = serde_json::from_value(yaml(&case.join("others.yaml")).unwrap()).unwrap();
+    let (sender, others) = watch::channel(OtherInjector::of(&other, None).into());
+    let webhook = Webhook::set_up(Setup {
+        others,
+        ..Setup::default()
+    })
+    .await;
+    let warnings = async |enabled: &str| {
+        let response = webhook
+            .create(&pod(&json!({"dapr.io/enabled": enabled})))
+            .await;
+        response["warnings"].as_array().cloned().unwrap_or_default()
+    };
+    let wanted = "another injector, MutatingWebhookConfiguration \"dapr-sidecar-injector\", is \
+                  registered for this namespace too: the order of their names decides \
+                  which adds the sidecar; exclude it from one";
+    assert_eq!(warnings("true").await, [wanted]);
+    assert_eq!(warnings("false").await, [""; 0]);
+    sender.send_replace(Arc::default());
+    assert_eq!(warnings("true").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use sidegate::injector::config::Config;
+use sidegate::injector::others::{self, OtherInjectors};
 use sidegate::injector::requester::Requesters;
 use sidegate::injector::server::{BODY_BYTES, LIMITS, Settings, routes};
 use sidegate::process::listener::{ListenAddr, Listener};
@@ -39,6 +40,7 @@ const LONG: Duration = Duration::from_secs(600);
 /// How one test's webhook is set up.
 struct Setup {
     requesters: &'static str,
+    others: OtherInjectors,
     body_bytes: usize,
     body_time: Duration,
     /// CA of the callers, and the names they may have.
@@ -49,6 +51,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             requesters: "",
+            others: others::none(),
             body_bytes: BODY_BYTES,
             body_time: LONG,
             callers: None,
@@ -89,6 +92,7 @@ impl Webhook {
         let settings = Settings {
             config: Config::default(),
             requesters: Requesters::parse(setup.requesters).unwrap(),
+            others: setup.others,
             body_bytes: setup.body_bytes,
             body_time: setup.body_time,
         };

@@ -20,17 +20,27 @@ const HEADER: &str = "\n| flag | default | environment | meaning |\n|---|---|---
 pub(super) fn text(mut cli: Command) -> String {
     cli.build();
     let mut page = String::from(INTRODUCTION);
-    let commands = cli.get_subcommands();
+    sections(&mut page, &cli, "sidegate");
+    page
+}
+
+/// A section of each command below `parent` that does something itself.
+fn sections(page: &mut String, parent: &Command, path: &str) {
+    let commands = parent.get_subcommands();
     for command in commands.filter(|command| command.get_name() != "help") {
-        let _ = write!(page, "\n## sidegate {}\n\n", command.get_name());
+        let path = format!("{path} {}", command.get_name());
+        if command.is_subcommand_required_set() {
+            sections(page, command, &path);
+            continue;
+        }
+        let _ = write!(page, "\n## {path}\n\n");
         let about = command.get_long_about().or_else(|| command.get_about());
         let about = about.map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(page, "{about}\n");
         let usage = command.clone().render_usage().to_string();
         let _ = writeln!(page, "    {}", usage.trim_start_matches("Usage: "));
-        table(&mut page, command);
+        table(page, command);
     }
-    page
 }
 
 fn table(page: &mut String, command: &Command) {

@@ -6,7 +6,9 @@
     reason = "commands talk to people on standard output and standard error"
 )]
 
+mod admission;
 mod argv;
+mod check;
 mod demo;
 mod environment;
 #[cfg(test)]
@@ -37,6 +39,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
     Demo(demo::Args),
     Inject(Box<inject::Args>),
     Injector(Box<injector::Args>),
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
     };
     let environment = environment::read();
     let outcome = match cli.command {
+        Command::Check(args) => check::run(&args, &environment),
         Command::Demo(args) => demo::run(&args, &environment),
         Command::Inject(args) => inject::run(&args),
         Command::Injector(args) => injector::run(&args, &environment),

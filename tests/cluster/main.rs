@@ -6,5 +6,6 @@ mod advice;
 #[allow(dead_code, reason = "the server comes before those who use all of it")]
 mod api_server;
 mod chart;
+mod check;
 mod crds;
 mod version;

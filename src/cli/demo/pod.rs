@@ -1,21 +1,14 @@
 //! The first step: the webhook patches a pod.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
-use k8s_openapi::ByteString;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::stage::{APP_ID, Stage};
 use super::story::Story;
-use crate::cli::loopback::{address, send_on};
+use crate::cli::admission::{apply, named, post, review, roots, secure};
+use crate::cli::loopback::address;
 
 /// Has a pod patched by a webhook over TLS, and shows what it became.
 pub(super) async fn patch(story: &mut Story, stage: &Stage) -> anyhow::Result<()> {
@@ -27,7 +20,12 @@ pub(super) async fn patch(story: &mut Story, stage: &Stage) -> anyhow::Result<()
         "POST https://localhost:{}/mutate   an AdmissionReview",
         webhook.port
     ));
-    let answer = post(stage, webhook.port, &review(&pod)).await?;
+    let stream = TcpStream::connect(address(webhook.port)).await?;
+    // Trusting its certificate only.
+    let roots = roots(stage.certificate().as_bytes())?;
+    let stream = secure(stream, roots, "localhost").await;
+    let stream = stream.context("no TLS with the webhook")?;
+    let answer = post(stream, "/mutate", &review(&pod)).await?;
     story.answer(&answer);
     webhook.stop().await;
 
@@ -37,7 +35,7 @@ pub(super) async fn patch(story: &mut Story, stage: &Stage) -> anyhow::Result<()
         answer.status() == StatusCode::OK && allowed,
         "the pod is allowed",
     );
-    let patched = apply(&mut pod, &reply["response"]["patch"]);
+    let patched = apply(&mut pod, &reply);
     story.check(patched.is_ok(), "the patch fits the pod");
     let none = json!(null);
     let sidecar = named(&pod["spec"]["initContainers"], "daprd").unwrap_or(&none);
@@ -77,56 +75,6 @@ fn pod() -> Value {
         },
         "spec": {"containers": [{"name": "web", "image": "example.org/shop:1"}]},
     })
-}
-
-fn review(pod: &Value) -> Value {
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": "6d4ff3b6-2c0f-4b7c-8c4f-0c6f1c2a7a11",
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "resource": {"group": "", "version": "v1", "resource": "pods"},
-            "namespace": "default",
-            "operation": "CREATE",
-            "userInfo": {"username": "demo"},
-            "object": pod,
-            "dryRun": false,
-        },
-    })
-}
-
-/// Posts to the webhook over TLS, trusting its certificate only.
-async fn post(stage: &Stage, port: u16, review: &Value) -> anyhow::Result<Response<Bytes>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(
-        stage.certificate().as_bytes(),
-    )?)?;
-    let client = ClientConfig::builder_with_provider(crate::tls::provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(address(port)).await?;
-    let stream = tokio_rustls::TlsConnector::from(Arc::new(client))
-        .connect(ServerName::try_from("localhost")?, stream)
-        .await
-        .context("no TLS with the webhook")?;
-    let request = Request::post("/mutate")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::from(review.to_string()))?;
-    send_on(stream, request).await
-}
-
-fn apply(pod: &mut Value, patch: &Value) -> anyhow::Result<()> {
-    // In an AdmissionReview the patch is JSON in base64.
-    let ByteString(patch) = serde_json::from_value(patch.clone())?;
-    let patch: json_patch::Patch = serde_json::from_slice(&patch)?;
-    Ok(json_patch::patch(pod, &patch)?)
-}
-
-fn named<'a>(containers: &'a Value, name: &str) -> Option<&'a Value> {
-    let mut containers = containers.as_array()?.iter();
-    containers.find(|container| container["name"] == json!(name))
 }
 
 fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a Value> {

@@ -17,7 +17,7 @@ use crate::api_server::{ApiServer, binaries};
 const KUBE_VERSION: &str = "--kube-version=1.30.0";
 
 /// A path of the tree.
-pub(super) fn in_tree(path: &str) -> PathBuf {
+fn in_tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -45,13 +45,13 @@ fn template(arguments: &[&str]) -> String {
 }
 
 /// The same as objects.
-fn objects(arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn objects(arguments: &[&str]) -> Vec<Value> {
     let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(&template(arguments)).unwrap();
     documents.into_iter().flatten().collect()
 }
 
 /// The one object of a kind and a name.
-fn object<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+pub(crate) fn object<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
     let found: Vec<_> = objects
         .iter()
         .filter(|object| object["kind"] == kind && object["metadata"]["name"] == name)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::base::truthy::is_truthy;
-use crate::injector::annotations::{Annotations, Kind, TABLE, is_ours, meant, shown, table as key};
+use crate::injector::annotations::{Annotations, Kind, TABLE, hints, is_ours, shown, table as key};
 use crate::injector::inject::wants_sidecar;
 use crate::injector::workload::Workload;
 
@@ -60,9 +60,7 @@ pub(super) fn warnings(workload: &Workload<'_>, template: &Value) -> Vec<String>
         ));
     }
     elsewhere.extend(labels);
-    if wants_sidecar(template) {
-        all.extend(changing_app_id(workload, &inside));
-    } else {
+    if !wants_sidecar(template) {
         all.extend(not_asked(&inside, &elsewhere));
     }
     all
@@ -82,14 +80,18 @@ fn misplaced(workload: &Workload<'_>, place: &str, keys: &[&str]) -> String {
 }
 
 /// Pods of a StatefulSet have names when they are admitted, which count where no id is given.
-fn changing_app_id(workload: &Workload<'_>, inside: &BTreeMap<String, String>) -> Option<String> {
-    let id = inside.get(key::APP_ID.key).map_or("", String::as_str);
-    let name = workload.name_of_first_pod().filter(|_| id.is_empty())?;
-    Some(format!(
-        "annotation {:?} is missing: each pod is an app of its own, the first one {}",
-        key::APP_ID.key,
-        shown(&name)
-    ))
+pub(super) fn changing_app_id(workload: &Workload<'_>) -> Option<String> {
+    let template = workload.template().filter(|one| wants_sidecar(one))?;
+    let id = template["metadata"]["annotations"][key::APP_ID.key].as_str();
+    let name = workload.name_of_first_pod();
+    name.filter(|_| id.unwrap_or_default().is_empty())
+        .map(|name| {
+            format!(
+                "annotation {:?} is missing: each pod is an app of its own, the first one {}",
+                key::APP_ID.key,
+                shown(&name)
+            )
+        })
 }
 
 /// Warns where annotations are there, and none that asks for a sidecar.
@@ -113,7 +115,7 @@ fn not_asked(inside: &BTreeMap<String, String>, elsewhere: &[&str]) -> Vec<Strin
                 row.is_none_or(|row| row.kind != Kind::NotRead)
             };
             let is_told = elsewhere.contains(&enabled)
-                || inside.keys().any(|key| meant(key) == Some(&key::ENABLED));
+                || hints(inside).any(|(_, meant)| meant == Some(&key::ENABLED));
             if !is_told && ours.any(wanted_it) {
                 all.push(format!(
                     "annotation {enabled:?} is missing: the pods get no sidecar, and what the \

@@ -55,6 +55,7 @@ pub fn advise(review: &Review, config: &Config, others: &[OtherInjector]) -> Jud
         return Judgement::passed("unchanged");
     }
     let mut texts = of_the_pod(pod, &request.namespace, config, others);
+    texts.extend(keys::changing_app_id(&workload));
     texts.extend(beside_the_pod(&workload));
     let name = shown(workload.name());
     let about = |text: String| format!("{kind} {name}: {text}");

@@ -6,7 +6,7 @@ mod read;
 pub(super) mod table;
 
 pub use page::reference_page;
-pub(super) use read::{Annotations, is_mount_path, is_ours, meant, shown, words};
+pub(super) use read::{Annotations, hints, is_mount_path, is_ours, shown, words};
 pub use table::TABLE;
 
 /// One annotation: a row of the table.

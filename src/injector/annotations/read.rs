@@ -42,10 +42,9 @@ pub(in crate::injector) struct Annotations<'a> {
 impl<'a> Annotations<'a> {
     /// Takes the annotations, and warns of keys with our prefixes that the table does not have.
     pub(in crate::injector) fn new(values: &'a BTreeMap<String, String>) -> Self {
-        let mut unknown = values.keys().filter(|key| is_unknown(key));
-        let hinted = unknown.by_ref().take(UNKNOWN_KEYS);
-        let mut warnings: Vec<_> = hinted.map(|key| warn_unknown(key)).collect();
-        let more = unknown.count();
+        let mut warnings: Vec<_> = hints(values).map(warn_unknown).collect();
+        let unknown = values.keys().filter(|key| is_unknown(key)).count();
+        let more = unknown - warnings.len();
         if more > 0 {
             warnings.push(format!("{more} more annotations are not known"));
         }
@@ -325,12 +324,21 @@ fn is_unknown(key: &str) -> bool {
     is_ours(key) && TABLE.iter().all(|row| row.key != key)
 }
 
-/// The row that an unknown key was meant to be. Keys are compared without their prefixes, so that
-/// a key with the wrong one of the two is found too.
-pub(in crate::injector) fn meant(key: &str) -> Option<&'static Annotation> {
-    if !is_unknown(key) {
-        return None;
-    }
+/// A key that the table does not have, and the row that it was meant to be.
+type Hint<'a> = (&'a str, Option<&'static Annotation>);
+
+/// The first of those keys with our prefixes that the table does not have.
+pub(in crate::injector) fn hints(
+    values: &BTreeMap<String, String>,
+) -> impl Iterator<Item = Hint<'_>> {
+    let unknown = values.keys().filter(|key| is_unknown(key));
+    let first = unknown.take(UNKNOWN_KEYS);
+    first.map(|key| (key.as_str(), meant(key)))
+}
+
+/// Keys are compared without their prefixes, so that a key with the wrong one of the two is found
+/// too.
+fn meant(key: &str) -> Option<&'static Annotation> {
     let name = key.split_once('/').map_or(key, |(_, name)| name);
     let names = TABLE.iter().filter_map(|row| row.key.split('/').nth(1));
     let name = nearest(&shorten(name), names)?;
@@ -339,7 +347,7 @@ pub(in crate::injector) fn meant(key: &str) -> Option<&'static Annotation> {
         .find(|row| row.key.ends_with(&format!("/{name}")))
 }
 
-fn warn_unknown(key: &str) -> String {
-    let hint = meant(key).map_or_else(String::new, |row| format!("; did you mean {:?}?", row.key));
+fn warn_unknown((key, meant): Hint<'_>) -> String {
+    let hint = meant.map_or_else(String::new, |row| format!("; did you mean {:?}?", row.key));
     format!("annotation {} is not known{hint}", shown(key))
 }

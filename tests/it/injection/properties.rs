@@ -4,9 +4,11 @@ use json_patch::Patch;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use sidegate::injector::advice::advise;
 use sidegate::injector::annotations::TABLE;
 use sidegate::injector::config::Config;
 use sidegate::injector::inject::{Request, Verdict, inject};
+use sidegate::injector::review::Review;
 
 use super::{check_injected, patched, verdict};
 
@@ -186,6 +188,33 @@ proptest! {
     fn no_object_panics(object in json_value()) {
         let request = Request { namespace: "shop", pod: &object };
         let _ = inject(&request, &Config::default());
+    }
+
+    #[test]
+    fn no_workload_panics(
+        object in json_value(),
+        old in json_value(),
+        kind in prop::sample::select(vec!["Deployment", "StatefulSet", "Job", "CronJob"]),
+    ) {
+        let group = if kind.ends_with("Job") { "batch" } else { "apps" };
+        let template = json!({"spec": {"template": object, "jobTemplate": {
+            "metadata": object, "spec": {"template": object}
+        }}});
+        for object in [&object, &template] {
+            let review = json!({
+                "apiVersion": "admission.k8s.io/v1",
+                "kind": "AdmissionReview",
+                "request": {
+                    "kind": {"group": group, "version": "v1", "kind": kind},
+                    "operation": "UPDATE",
+                    "object": object,
+                    "oldObject": old,
+                },
+            });
+            let review = Review::decode(review.to_string().as_bytes()).unwrap();
+            let judgement = advise(&review, &Config::default(), &[]);
+            prop_assert!(judgement.denial.is_none() && judgement.patch.is_none());
+        }
     }
 
     /// Another webhook adds a container after us: it gets what it lacks, and nothing else changes.

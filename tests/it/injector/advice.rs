@@ -239,6 +239,20 @@ async fn never_denies() {
     }
 }
 
+#[test]
+fn many_unknown_keys_are_compared_with_few_known_ones() {
+    let many = (0..5000).map(|number| (format!("dapr.io/enable-{number:04}"), json!("")));
+    let many = Value::Object(many.collect());
+    let template = json!({"metadata": {"annotations": many, "labels": many}, "spec": {}});
+    let mut deployment = deployment(&template);
+    deployment["metadata"]["annotations"] = many;
+    let advice = advice(&deployment, &Value::Null, &Config::default(), &[]);
+    let of_known = "4984 more annotations are not known";
+    let of_known = format!("Deployment \"cart\": {of_known}");
+    assert!(advice.warnings.contains(&of_known), "{:?}", advice.warnings);
+    assert!(advice.warnings.len() < 20);
+}
+
 #[tokio::test]
 async fn what_is_no_review_is_refused() {
     let webhook = Webhook::start().await;

@@ -22,7 +22,7 @@ pub enum Reason {
     SecretStoresNotConfigured,
     /// No secret store of that name.
     SecretStoreNotFound,
-    /// The scopes of the configuration deny the secret.
+    /// The scopes of the configuration deny the secret, or the policy its namespace.
     SecretDenied,
     /// The store has no such secret.
     SecretNotFound,

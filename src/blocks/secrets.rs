@@ -42,6 +42,7 @@ impl Secrets {
                 format!("access denied by policy to get {key:?} from {store:?}"),
             ));
         }
+        check_namespace(&loaded, store, metadata)?;
         let failed = || format!("failed getting secret with key {key} from secret store {store}");
         match loaded.get(key, metadata).await {
             Ok(Some(secret)) => Ok(secret),
@@ -71,6 +72,7 @@ impl Secrets {
         if loaded.denies_all() {
             return Err(denied());
         }
+        check_namespace(&loaded, store, metadata)?;
         let mut secrets = loaded.bulk(metadata).await.map_err(|cause| {
             error!(store, error = %cause, "A secret store could not answer");
             let message = format!("failed getting secrets from secret store {store}");
@@ -90,6 +92,24 @@ impl Secrets {
             Some(store) => Ok(Arc::clone(store)),
             None => Err(missing(&snapshot, name)),
         }
+    }
+}
+
+/// Whoever may call the sidecar may read its namespace only, unless the policy names others.
+fn check_namespace(
+    loaded: &LoadedSecretStore,
+    store: &str,
+    metadata: &RequestMetadata,
+) -> Result<(), Error> {
+    match loaded.refused_namespace(metadata) {
+        None => Ok(()),
+        Some(namespace) => Err(Error::new(
+            Reason::SecretDenied,
+            format!(
+                "access denied by policy to namespace {namespace:?} of {store:?}: \
+                 spec.secrets.allowedNamespaces of the SidecarPolicy does not name it"
+            ),
+        )),
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::metadata::Reader;
 use super::secret_store::SecretStore;
+use super::secret_store::kubernetes::KubernetesSecrets;
 use super::secret_store::local_env::LocalEnv;
 use super::secret_store::local_file::LocalFile;
 use super::{Error, ResolvedComponent};
 use crate::base::environment::Environment;
+use crate::process::kubernetes::Access;
 
 /// The category of secret stores.
 const SECRET_STORES: &str = "secretstores.";
@@ -71,11 +73,13 @@ pub fn category(component_type: &str) -> Category {
 
 #[derive(Clone, Copy)]
 enum SecretStoreType {
+    Kubernetes,
     LocalEnv,
     LocalFile,
 }
 
-const SECRET_STORE_TYPES: [(&str, SecretStoreType); 2] = [
+const SECRET_STORE_TYPES: [(&str, SecretStoreType); 3] = [
+    ("secretstores.kubernetes", SecretStoreType::Kubernetes),
     ("secretstores.local.env", SecretStoreType::LocalEnv),
     ("secretstores.local.file", SecretStoreType::LocalFile),
 ];
@@ -89,11 +93,17 @@ pub(super) fn secret_store_types() -> String {
     names.join(", ")
 }
 
+/// What back ends take from the process that they run in.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// How the cluster is reached.
+    pub cluster: &'a Access,
+}
+
 /// Makes the back end of a component and starts it. Setting a limit on the time is the caller's.
-pub async fn build(
-    component: &ResolvedComponent,
-    environment: &Environment,
-) -> Result<Backend, Error> {
+pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Backend, Error> {
     let store_type = match category(&component.component_type) {
         Category::SecretStore => secret_store_type(component)?,
         Category::Unserved | Category::Unknown => {
@@ -104,7 +114,8 @@ pub async fn build(
     };
     let mut reader = Reader::new(component)?;
     let store: Arc<dyn SecretStore> = match store_type {
-        SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, environment)?),
+        SecretStoreType::Kubernetes => Arc::new(KubernetesSecrets::start(&mut reader, host).await?),
+        SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, host.environment)?),
         SecretStoreType::LocalFile => {
             Arc::new(LocalFile::start(&component.name, &mut reader).await?)
         }
@@ -138,7 +149,11 @@ mod tests {
             version: version.to_owned(),
             properties: Vec::new(),
         };
-        build(&component, &Environment::default()).await
+        let host = Host {
+            environment: &Environment::default(),
+            cluster: &Access::InCluster,
+        };
+        build(&component, host).await
     }
 
     #[tokio::test]

@@ -52,20 +52,33 @@ impl Cluster {
     ///
     /// Files that are missing or not understood. A server that does not answer is none.
     pub async fn connect(access: &Access) -> Result<Self, ConnectError> {
-        let mut config = match access {
-            Access::InCluster => kube::Config::incluster()?,
-            Access::Kubeconfig(path) => from_kubeconfig(Kubeconfig::read_from(path)?).await?,
-            Access::Any => match kube::Config::incluster() {
-                Ok(config) => config,
-                Err(_) => from_kubeconfig(Kubeconfig::read()?).await?,
-            },
-        };
+        let mut config = config(access).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         Ok(Self {
             namespace: config.default_namespace.clone(),
             client: kube::Client::try_from(config)?,
         })
     }
+}
+
+/// Whether there are an address and credentials, without a client, which takes memory.
+///
+/// # Errors
+///
+/// As [`Cluster::connect`].
+pub async fn check(access: &Access) -> Result<(), ConnectError> {
+    config(access).await.map(drop)
+}
+
+async fn config(access: &Access) -> Result<kube::Config, ConnectError> {
+    Ok(match access {
+        Access::InCluster => kube::Config::incluster()?,
+        Access::Kubeconfig(path) => from_kubeconfig(Kubeconfig::read_from(path)?).await?,
+        Access::Any => match kube::Config::incluster() {
+            Ok(config) => config,
+            Err(_) => from_kubeconfig(Kubeconfig::read()?).await?,
+        },
+    })
 }
 
 async fn from_kubeconfig(

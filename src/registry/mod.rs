@@ -13,9 +13,11 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::base::environment::Environment;
+use crate::components::catalog::Host;
 use crate::process::kubernetes::Access;
 use crate::process::tasks::Tasks;
 
+mod builtin;
 mod plan;
 mod reconcile;
 mod report;
@@ -44,6 +46,8 @@ pub struct RegistryConfig {
     pub policy: Option<String>,
     /// How the cluster is reached, where something of it is used.
     pub access: Access,
+    /// Whether the store `kubernetes` is there without a manifest.
+    pub has_kubernetes_store: bool,
     /// The environment, for `envRef`, `secretstores.local.env` and configurations.
     pub environment: Environment,
     /// Whether the sidecar runs in Kubernetes: then a reference that names no store means the
@@ -51,6 +55,15 @@ pub struct RegistryConfig {
     pub is_kubernetes: bool,
     /// How often everything is read and resolved again.
     pub reconcile_interval: Duration,
+}
+
+impl RegistryConfig {
+    fn host(&self) -> Host<'_> {
+        Host {
+            environment: &self.environment,
+            cluster: &self.access,
+        }
+    }
 }
 
 /// Why the sidecar cannot start with its resources. All problems are told at once.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::builtin::{KUBERNETES_STORE, kubernetes_store};
 use crate::components::catalog::{Category, category};
 use crate::resources::component::{Component, Source};
 
@@ -16,6 +17,8 @@ pub(super) struct Filter<'a> {
     pub denied: &'a [String],
     /// The store that a reference means which names none.
     pub default_store: Option<&'a str>,
+    /// Whether the store `kubernetes` is there without a manifest.
+    pub has_kubernetes_store: bool,
 }
 
 /// Components that cannot stand together.
@@ -51,16 +54,18 @@ pub(super) struct Plan {
 
 /// Chooses and orders components.
 pub(super) fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Plan, Error> {
-    let here: Vec<_> = components
+    let mut here: Vec<_> = components
         .into_iter()
         .filter(|component| in_namespace(component, filter.namespace))
         .collect();
     refuse_duplicates(&here)?;
+    here.retain(|component| in_scope(component, filter.app_id));
+    // A manifest of that name takes its place.
+    if filter.has_kubernetes_store && !here.iter().any(|other| other.name == KUBERNETES_STORE) {
+        here.push(kubernetes_store());
+    }
     let mut plan = Plan::default();
     for component in here {
-        if !component.scopes.is_empty() && !component.scopes.iter().any(|id| id == filter.app_id) {
-            continue;
-        }
         if is_denied(&component, filter.denied) {
             plan.denied.push(component);
         } else if category(&component.component_type) == Category::Unserved {
@@ -78,6 +83,10 @@ fn in_namespace(component: &Component, namespace: Option<&str>) -> bool {
         (Some(own), Some(current)) => own.is_empty() || own == current,
         _ => true,
     }
+}
+
+fn in_scope(component: &Component, app_id: &str) -> bool {
+    component.scopes.is_empty() || component.scopes.iter().any(|id| id == app_id)
 }
 
 fn refuse_duplicates(components: &[Component]) -> Result<(), Error> {
@@ -214,6 +223,7 @@ mod tests {
         namespace: None,
         denied: &[],
         default_store: None,
+        has_kubernetes_store: false,
     };
 
     fn names(components: &[Component]) -> Vec<&str> {
@@ -262,6 +272,36 @@ mod tests {
         };
         let plan = plan(written, &filter).unwrap();
         assert_eq!(names(&plan.components), ["kubernetes", "a"]);
+    }
+
+    #[test]
+    fn the_store_of_the_cluster_is_there_unless_a_manifest_takes_its_place() {
+        let filter = Filter {
+            has_kubernetes_store: true,
+            ..FILTER
+        };
+        let types = |lines: &[&str], filter: &Filter<'_>| -> Vec<String> {
+            let plan = plan(components(lines), filter).unwrap();
+            let types = plan.components.into_iter().map(|one| one.component_type);
+            types.collect()
+        };
+        for (lines, expected) in [
+            (&[][..], &["secretstores.kubernetes"][..]),
+            (
+                &["a secretstores.x kubernetes"],
+                &["secretstores.kubernetes", "secretstores.x"],
+            ),
+            (&["kubernetes secretstores.x -"], &["secretstores.x"]),
+        ] {
+            assert_eq!(types(lines, &filter), expected, "{lines:?}");
+        }
+        assert!(types(&[], &FILTER).is_empty());
+        let denied = ["secretstores.kubernetes".to_owned()];
+        let filter = Filter {
+            denied: &denied,
+            ..filter
+        };
+        assert!(types(&[], &filter).is_empty());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::builtin::KUBERNETES_STORE;
 use super::plan::{Filter, Plan, plan};
 use super::report::{self, Failure, Report};
 use super::resolve::{self, References, Resolver};
@@ -23,8 +24,6 @@ use crate::resources::configuration::Configuration;
 use crate::resources::decode::Resources;
 use crate::resources::source::files;
 
-/// The store of the cluster's own Secrets, which a reference without a store means there.
-const KUBERNETES_STORE: &str = "kubernetes";
 /// The feature that can be switched off in a configuration (Dapr 1.18 has it on).
 const HOT_RELOAD: &str = "HotReload";
 
@@ -209,6 +208,7 @@ impl Reconciler {
             namespace: self.config.namespace.as_deref(),
             denied: &self.rules.configuration.denied_components,
             default_store: self.default_store(),
+            has_kubernetes_store: self.config.has_kubernetes_store,
         };
         Ok(plan(self.written.clone(), &filter)?)
     }
@@ -280,7 +280,7 @@ impl Reconciler {
             return Ok(old.clone());
         }
         let resolved = resolver.fill(component, &references).map_err(unresolved)?;
-        let building = catalog::build(&resolved, &self.config.environment);
+        let building = catalog::build(&resolved, self.config.host());
         let label = component.label();
         let built = match timeout(component.init_timeout, building).await {
             Ok(Ok(backend)) => Ok(backend),

@@ -43,7 +43,7 @@ impl Report {
         } else if failure.is_fatal {
             error!("Failed to init component {label}: {reason}");
         } else if component.ignore_errors {
-            error!("Ignoring error processing component: {reason}");
+            warn!("Ignoring error processing component: {reason}");
         } else {
             error!(
                 component = label,

@@ -47,6 +47,12 @@ impl Scope {
         }
     }
 
+    /// The names that may be read, where only listed ones may.
+    pub(super) fn only(&self) -> Option<Vec<String>> {
+        let allowed = self.allowed.as_ref()?;
+        Some(allowed.difference(&self.denied).cloned().collect())
+    }
+
     /// Whether no secret at all may be read, whatever the store holds.
     pub(super) fn denies_all(&self) -> bool {
         match &self.allowed {
@@ -87,6 +93,13 @@ mod tests {
             assert_eq!(
                 [scope.permits("a"), scope.permits("b")],
                 permitted,
+                "{entry:?}"
+            );
+            let only = ["a", "b"].iter().zip(permitted).filter(|(_, is)| *is);
+            let only: Vec<_> = only.map(|(name, _)| (*name).to_owned()).collect();
+            assert_eq!(
+                scope.only(),
+                (!allowed.is_empty()).then_some(only),
                 "{entry:?}"
             );
             if scope.denies_all() {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
 use super::rules::Rules;
 use super::scope::Scope;
 use crate::components::secret_store::{
@@ -12,6 +14,9 @@ use crate::components::secret_store::{
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::sidecar_policy::Policy;
+
+/// How many secrets are read at once where a store cannot list them.
+const READS_AT_ONCE: usize = 8;
 
 /// Components and configuration at one moment. It never changes; a newer one replaces it.
 #[derive(Default)]
@@ -92,6 +97,8 @@ impl Snapshot {
 pub(crate) struct LoadedSecretStore {
     store: Arc<dyn SecretStore>,
     scope: Scope,
+    /// The namespaces beside the store's own that the app may name.
+    allowed_namespaces: Vec<String>,
     name: String,
     namespace: String,
     get: Meters,
@@ -113,6 +120,7 @@ impl LoadedSecretStore {
         Self {
             store,
             scope,
+            allowed_namespaces: rules.policy.allowed_namespaces.clone(),
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             get: Meters::new("get"),
@@ -128,6 +136,13 @@ impl LoadedSecretStore {
     /// Whether the scopes let the app read a secret.
     pub(crate) fn permits(&self, secret: &str) -> bool {
         self.scope.permits(&self.store.canonical_name(secret))
+    }
+
+    /// The namespace that a request names and may not.
+    pub(crate) fn refused_namespace<'a>(&self, metadata: &'a RequestMetadata) -> Option<&'a str> {
+        let named = self.store.foreign_namespace(metadata)?;
+        let is_allowed = self.allowed_namespaces.iter().any(|own| own == named);
+        (!is_allowed).then_some(named)
     }
 
     /// Whether the scopes let the app read nothing of this store.
@@ -147,12 +162,39 @@ impl LoadedSecretStore {
         answer
     }
 
-    /// Every secret, counted, the scopes not applied.
+    /// Every secret, counted, the scopes not applied. Where the store may not list, those that the
+    /// scopes name.
     pub(crate) async fn bulk(&self, metadata: &RequestMetadata) -> Result<Secrets, StoreError> {
         let start = Instant::now();
-        let answer = self.store.bulk(metadata).await;
+        let answer = match (self.store.bulk(metadata).await, self.scope.only()) {
+            (Err(StoreError::ListForbidden(_)), Some(names)) => self.each(names, metadata).await,
+            (answer, _) => answer,
+        };
         self.bulk.count(self, answer.is_ok(), start.elapsed());
         answer
+    }
+
+    /// The secrets of these names, one by one. One that is not there is left out, as in a list.
+    async fn each(
+        &self,
+        names: Vec<String>,
+        metadata: &RequestMetadata,
+    ) -> Result<Secrets, StoreError> {
+        let reads = names.into_iter().map(|name| self.named(name, metadata));
+        let reads: Vec<_> = stream::iter(reads)
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(reads.into_iter().flatten().collect())
+    }
+
+    async fn named(
+        &self,
+        name: String,
+        metadata: &RequestMetadata,
+    ) -> Result<Option<(String, Arc<SecretMap>)>, StoreError> {
+        let secret = self.store.get(&name, metadata).await?;
+        Ok(secret.map(|secret| (name, secret)))
     }
 }
 

@@ -8,4 +8,5 @@ mod api_server;
 mod chart;
 mod check;
 mod crds;
+mod secret_store;
 mod version;

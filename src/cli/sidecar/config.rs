@@ -179,6 +179,7 @@ impl Args {
             config_files: paths(&self.config),
             policy: self.policy(problems),
             access: self.access(environment),
+            has_kubernetes_store: self.has_kubernetes_store(),
             environment: environment.clone(),
             is_kubernetes: self.mode == "kubernetes",
             reconcile_interval: match problems.or_default(interval) {
@@ -194,6 +195,10 @@ impl Args {
             problems.add("parameter policy cannot be empty: it is the name of a SidecarPolicy");
         }
         self.policy.clone()
+    }
+
+    fn has_kubernetes_store(&self) -> bool {
+        self.mode == "kubernetes" && self.disable_builtin_k8s_secret_store != Some(true)
     }
 
     fn access(&self, environment: &Environment) -> Access {

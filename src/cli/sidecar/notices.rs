@@ -48,7 +48,7 @@ impl Args {
 
     /// The flags that this build only accepts, and whether they are given. A switch that is given
     /// as off has the effect that it asks for.
-    fn without_effect(&self) -> [(&'static str, bool); 18] {
+    fn without_effect(&self) -> [(&'static str, bool); 17] {
         let on = |switch: Option<bool>| switch == Some(true);
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         [
@@ -77,10 +77,6 @@ impl Args {
             (
                 "dapr-internal-grpc-port",
                 given(&self.dapr_internal_grpc_port),
-            ),
-            (
-                "disable-builtin-k8s-secret-store",
-                on(self.disable_builtin_k8s_secret_store),
             ),
             ("enable-mtls", on(self.enable_mtls)),
             ("enable-profiling", on(self.enable_profiling)),

@@ -30,7 +30,7 @@ async fn refuses_types_that_do_not_exist() {
             "secretstores.nope",
             "[CREATE_COMPONENT_FAILURE]: initialization error occurred for x \
              (secretstores.nope/v1): couldn't find secret store secretstores.nope/v1; accepted are \
-             secretstores.local.env/v1, secretstores.local.file/v1",
+             secretstores.kubernetes/v1, secretstores.local.env/v1, secretstores.local.file/v1",
         ),
         (
             "SecretStores.local.env",

@@ -66,6 +66,7 @@ impl Files {
             config_files: Vec::new(),
             policy: None,
             access: Access::InCluster,
+            has_kubernetes_store: false,
             environment: Environment::default(),
             is_kubernetes: false,
             reconcile_interval: DEFAULT_RECONCILE_INTERVAL,

@@ -101,7 +101,7 @@ impl Advised {
     }
 }
 
-/// As the chart's, for one namespace of the tests, by address.
+/// As the chart's, for one namespace of the tests, by address, and patient with a slow machine.
 fn configuration(
     namespace: &str,
     address: &str,
@@ -123,7 +123,7 @@ fn configuration(
             }],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "failurePolicy": "Ignore",
-            "timeoutSeconds": 3,
+            "timeoutSeconds": 30,
             "sideEffects": "None",
             "admissionReviewVersions": ["v1"],
         }],

@@ -27,6 +27,11 @@ pub struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
+    /// Whether it is a pod itself.
+    pub(super) fn is_pod(&self) -> bool {
+        self.pointer.is_empty()
+    }
+
     /// The pod template; of a pod, the pod itself.
     pub(super) fn template(&self) -> Option<&'a Value> {
         let template = self.object.pointer(self.pointer);

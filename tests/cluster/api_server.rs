@@ -73,6 +73,10 @@ impl ApiServer {
         assert!(failure.is_none(), "{}", failure.unwrap_or_default());
     }
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "the supervisor outlives the tests by a moment"
+    )]
     fn start() -> Self {
         let bin = binaries();
         let dir = tempfile::Builder::new().prefix("sidegate-api-").tempdir();

@@ -12,9 +12,10 @@ use crate::injector::workload::Workload;
 /// How many keys one warning names.
 const NAMED: usize = 3;
 
-/// Metadata of a workload that is not its pods', as what it is and a JSON pointer.
+/// Metadata of a workload that is not its pods', as what follows the kind in its name and a JSON
+/// pointer.
 const OUTSIDE: [(&str, &str); 2] = [
-    ("itself", "/metadata"),
+    (" itself", "/metadata"),
     ("'s jobTemplate", "/spec/jobTemplate/metadata"),
 ];
 
@@ -27,12 +28,11 @@ const WRITTEN: [&str; 3] = [
 
 /// Our annotations of a workload outside of its pod template, by where they stand.
 pub(super) fn outside<'a>(workload: &Workload<'a>) -> Vec<(&'static str, Vec<&'a str>)> {
-    let of_others = OUTSIDE
-        .iter()
-        .filter(|(_, pointer)| !workload.pointer.is_empty() && *pointer != workload.pointer);
-    of_others
+    let places = OUTSIDE.iter().filter(|_| !workload.is_pod());
+    places
         .filter_map(|(place, pointer)| {
-            let keys = our_keys(workload.object.pointer(pointer)?, "annotations");
+            let mut keys = our_keys(workload.object.pointer(pointer)?, "annotations");
+            keys.retain(|key| may_be_meant(key));
             (!keys.is_empty()).then_some((*place, keys))
         })
         .collect()
@@ -52,7 +52,10 @@ pub(super) fn warnings(workload: &Workload<'_>, template: &Value) -> Vec<String>
     }
     let mut labels = our_keys(&template["metadata"], "labels");
     let is_known = |key: &str| TABLE.iter().any(|row| row.key == key);
-    labels.retain(|key| is_known(key) && !WRITTEN.contains(key) && !inside.contains_key(*key));
+    labels.retain(|key| {
+        let is_written = WRITTEN.contains(key);
+        is_known(key) && may_be_meant(key) && !is_written && !inside.contains_key(*key)
+    });
     if !labels.is_empty() {
         all.push(format!(
             "labels {} of the pods have no effect: write them as annotations",
@@ -68,14 +71,11 @@ pub(super) fn warnings(workload: &Workload<'_>, template: &Value) -> Vec<String>
 
 fn misplaced(workload: &Workload<'_>, place: &str, keys: &[&str]) -> String {
     let pointer = workload.pointer.trim_start_matches('/').replace('/', ".");
-    let object = match place.strip_prefix('\'') {
-        Some(_) => format!("{}{place}", workload.kind),
-        None => format!("{} {place}", workload.kind),
-    };
     format!(
-        "annotations {} of the {object} have no effect: write them into \
+        "annotations {} of the {}{place} have no effect: write them into \
          {pointer}.metadata.annotations",
-        named(keys)
+        named(keys),
+        workload.kind
     )
 }
 
@@ -110,13 +110,9 @@ fn not_asked(inside: &BTreeMap<String, String>, elsewhere: &[&str]) -> Vec<Strin
         None => {
             let mut all = Annotations::new(inside).into_warnings();
             let mut ours = inside.keys().filter(|key| is_ours(key));
-            let wanted_it = |key: &String| {
-                let row = TABLE.iter().find(|row| row.key == key);
-                row.is_none_or(|row| row.kind != Kind::NotRead)
-            };
             let is_told = elsewhere.contains(&enabled)
                 || hints(inside).any(|(_, meant)| meant == Some(&key::ENABLED));
-            if !is_told && ours.any(wanted_it) {
+            if !is_told && ours.any(|key| may_be_meant(key)) {
                 all.push(format!(
                     "annotation {enabled:?} is missing: the pods get no sidecar, and what the \
                      other annotations say has no effect"
@@ -125,6 +121,12 @@ fn not_asked(inside: &BTreeMap<String, String>, elsewhere: &[&str]) -> Vec<Strin
             all
         }
     }
+}
+
+/// Whether whoever wrote a key may want something of the injector: it is no key for others.
+fn may_be_meant(key: &str) -> bool {
+    let row = TABLE.iter().find(|row| row.key == key);
+    row.is_none_or(|row| row.kind != Kind::NotRead)
 }
 
 /// The annotations of a template.

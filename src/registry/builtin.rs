@@ -1,7 +1,5 @@
 //! Components that are there without a manifest.
 
-use std::path::Path;
-
 use crate::resources::Origin;
 use crate::resources::component::{Component, DEFAULT_INIT_TIMEOUT};
 
@@ -12,10 +10,7 @@ pub(super) const KUBERNETES_STORE: &str = "kubernetes";
 /// The store of the cluster's own Secrets. Most apps never read from it, so none fails without it.
 pub(super) fn kubernetes_store() -> Component {
     Component {
-        origin: Origin {
-            file: Path::new("(built in)").into(),
-            document: 1,
-        },
+        origin: Origin::BuiltIn,
         name: KUBERNETES_STORE.to_owned(),
         namespace: None,
         component_type: "secretstores.kubernetes".to_owned(),

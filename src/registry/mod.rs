@@ -1,7 +1,7 @@
 //! From resources to running components, and the snapshot that everybody reads.
 //!
 //! ```text
-//! resources → plan (which, in what order) → resolve (references → values) → catalog builds
+//! sources → plan (which, in what order) → resolve (references → values) → catalog builds
 //!           → snapshot swapped in
 //! ```
 //! `reconcile` is the only writer; `plan`, `scope` and the texts of `resolve` are pure.
@@ -25,6 +25,8 @@ mod resolve;
 mod rules;
 mod scope;
 pub mod snapshot;
+mod sources;
+mod start;
 
 use snapshot::Snapshot;
 
@@ -40,7 +42,7 @@ pub struct RegistryConfig {
     pub namespace: Option<String>,
     /// The folders with resources, in order.
     pub resource_paths: Vec<PathBuf>,
-    /// The configuration files, in order.
+    /// The configurations, in order: files, and in Kubernetes the name of an object.
     pub config_files: Vec<PathBuf>,
     /// The name of the policy, where one is given.
     pub policy: Option<String>,
@@ -53,6 +55,8 @@ pub struct RegistryConfig {
     /// Whether the sidecar runs in Kubernetes: then a reference that names no store means the
     /// store `kubernetes`.
     pub is_kubernetes: bool,
+    /// Whether components and configurations are read from the cluster, in Kubernetes.
+    pub reads_cluster: bool,
     /// How often everything is read and resolved again.
     pub reconcile_interval: Duration,
 }
@@ -72,14 +76,45 @@ pub enum Error {
     /// Documents that cannot be read.
     #[error("{}", lines(.0))]
     Resources(Vec<crate::resources::Error>),
-    /// A configuration that is no file, in Kubernetes.
+    /// A configuration that is no file, where a control plane would hand it out.
     #[error(
-        "configuration {name:?} is not a file, and this build reads none from the cluster; mount \
-         it and give its path to --config (annotation \"dapr.io/config\")"
+        "configuration {name:?} is not a file, and with --control-plane-address this build reads \
+         none from the cluster; mount it and give its path to --config (annotation \
+         \"dapr.io/config\")"
     )]
     ClusterConfiguration {
         /// What `--config` names.
-        name: PathBuf,
+        name: String,
+    },
+    /// Several configurations of the cluster, whose order nobody could tell.
+    #[error(
+        "--config names two Configurations of the cluster, {first:?} and {second:?}; accepted are \
+         one, and any number of files"
+    )]
+    SeveralConfigurations {
+        /// One of them.
+        first: String,
+        /// Another.
+        second: String,
+    },
+    /// A configuration that cannot be read from the cluster: its restrictions would be lost.
+    #[error("configuration {name:?} cannot be read: {problem}")]
+    Configuration {
+        /// What `--config` names.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+    /// A configuration that is not in the cluster.
+    #[error(
+        "configuration {name:?} is not there: namespace {namespace:?} has no Configuration \
+         (dapr.io/v1alpha1) of that name, and it is not the path of a file"
+    )]
+    NoConfiguration {
+        /// What `--config` names.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
     },
     /// A policy that is named and cannot be used: its restrictions would be lost.
     #[error(transparent)]
@@ -118,7 +153,7 @@ impl Registry {
     /// Reads the configuration and the resources, starts the components, and follows changes of
     /// the folders until shutdown.
     pub async fn start(config: RegistryConfig, tasks: &mut Tasks) -> Result<Arc<Self>, Error> {
-        reconcile::start(config, tasks).await
+        start::start(config, tasks).await
     }
 
     /// A registry without components, which stays so.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use futures_util::future::select_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -13,89 +12,19 @@ use super::builtin::KUBERNETES_STORE;
 use super::plan::{Filter, Plan, plan};
 use super::report::{self, Failure, Report};
 use super::resolve::{self, References, Resolver};
-use super::rules::{Choice, Rules};
+use super::rules::{Choice, Rules, at_next_start};
 use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snapshot};
-use super::{Error, Registry, RegistryConfig};
+use super::sources::Sources;
+use super::{Error, RegistryConfig};
 use crate::components::catalog::{self, Backend};
-use crate::process::tasks::{BoxError, Tasks, with_causes};
-use crate::process::watch_dir::DirWatch;
+use crate::process::tasks::{BoxError, with_causes};
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
-use crate::resources::decode::Resources;
-use crate::resources::source::files;
+use crate::resources::decode::{Document, Resources};
 
-/// The feature that can be switched off in a configuration (Dapr 1.18 has it on).
-const HOT_RELOAD: &str = "HotReload";
-
-/// Starts every component, and the task that follows changes.
-pub(super) async fn start(
-    config: RegistryConfig,
-    tasks: &mut Tasks,
-) -> Result<Arc<Registry>, Error> {
-    let configuration = read_configuration(&config).await?;
-    let follows = configuration.features.get(HOT_RELOAD) != Some(&false);
-    // Watched before they are read, so that no change falls between the two.
-    let mut watches = Vec::new();
-    for folder in config.resource_paths.iter().filter(|_| follows) {
-        watches.push(DirWatch::of_dir(folder)?);
-    }
-    info!("Loading components…");
-    let resources = files::resources(&config.resource_paths).await?;
-    if !resources.problems.is_empty() {
-        return Err(Error::Resources(resources.problems));
-    }
-    let policy = config.choice().policy(&resources.policies)?;
-    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let mut reconciler = Reconciler {
-        config,
-        rules: Rules {
-            configuration: Arc::new(configuration),
-            policy: Arc::new(policy),
-        },
-        snapshot: Arc::clone(&snapshot),
-        running: BTreeMap::new(),
-        written: Vec::new(),
-        report: Report::default(),
-        loaded_types: BTreeSet::new(),
-    };
-    reconciler.written = resources.components;
-    let plan = reconciler.plan()?;
-    let mut warnings = resources.warnings;
-    warnings.extend(
-        reconciler
-            .config
-            .choice()
-            .without_effect(&resources.policies),
-    );
-    warnings.extend(report::left_out(&plan));
-    reconciler.report.warnings(warnings.into_iter());
-    let fatal = reconciler.apply(plan).await;
-    if !fatal.is_empty() {
-        return Err(Error::Components(fatal));
-    }
-    info!("All outstanding components processed");
-    report::warn_scopes_without_store(&snapshot.load());
-    if !watches.is_empty() {
-        let shutdown = tasks.shutdown();
-        tasks.spawn("components", reconciler.follow(watches, shutdown));
-    }
-    Ok(Arc::new(Registry { snapshot }))
-}
-
-/// A configuration that cannot be read stops the start, since its restrictions would be lost.
-async fn read_configuration(config: &RegistryConfig) -> Result<Configuration, Error> {
-    if config.is_kubernetes {
-        for name in &config.config_files {
-            if !tokio::fs::try_exists(name).await.unwrap_or(false) {
-                return Err(Error::ClusterConfiguration { name: name.clone() });
-            }
-        }
-    }
-    Ok(files::configuration(&config.config_files, &config.environment).await?)
-}
 
 impl RegistryConfig {
-    fn choice(&self) -> Choice<'_> {
+    pub(super) fn choice(&self) -> Choice<'_> {
         Choice {
             name: self.policy.as_deref(),
             namespace: self.namespace.as_deref(),
@@ -103,9 +32,11 @@ impl RegistryConfig {
     }
 }
 
-struct Reconciler {
+pub(super) struct Reconciler {
     config: RegistryConfig,
     rules: Rules,
+    /// The part of the configuration that was taken over at the start and stays.
+    taken_at_start: Configuration,
     snapshot: Arc<ArcSwap<Snapshot>>,
     running: BTreeMap<String, Running>,
     /// The components that are written down, in the last version that could be read.
@@ -125,9 +56,44 @@ struct Running {
 }
 
 impl Reconciler {
-    async fn follow(
+    /// Nothing runs yet.
+    pub(super) fn new(config: RegistryConfig, rules: Rules) -> Self {
+        Self {
+            config,
+            taken_at_start: at_next_start(&rules.configuration),
+            rules,
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            running: BTreeMap::new(),
+            written: Vec::new(),
+            report: Report::default(),
+            loaded_types: BTreeSet::new(),
+        }
+    }
+
+    /// What is published.
+    pub(super) fn snapshot(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// Starts what is written down. The answer are the failures without which the sidecar may not
+    /// start.
+    pub(super) async fn load(
+        &mut self,
+        resources: Resources,
+        mut warnings: Vec<String>,
+    ) -> Result<Vec<String>, Error> {
+        self.written = resources.components;
+        let plan = self.plan()?;
+        warnings.extend(resources.warnings);
+        warnings.extend(report::left_out(&plan));
+        self.report.warnings(warnings.into_iter());
+        Ok(self.apply(plan).await)
+    }
+
+    /// Follows changes until shutdown.
+    pub(super) async fn follow(
         mut self,
-        mut watches: Vec<DirWatch>,
+        mut sources: Sources,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
         let period = self
@@ -138,40 +104,30 @@ impl Reconciler {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = any_changed(&mut watches) => {}
+                () = sources.changed() => {}
                 _ = ticks.tick() => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
             tokio::select! {
-                () = self.reconcile() => {}
+                () = self.reconcile(&mut sources) => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
         }
     }
 
     /// Reads everything again. What cannot be read leaves its last good version in place.
-    async fn reconcile(&mut self) {
-        let mut warnings = Vec::new();
+    async fn reconcile(&mut self, sources: &mut Sources) {
+        let mut warnings = sources.in_the_way();
         let mut texts = BTreeMap::new();
-        let problems = match files::resources(&self.config.resource_paths).await {
+        let problems = match sources.resources().await {
             Ok(mut resources) => {
+                self.take_rules(sources, &resources.policies, &mut warnings, &mut texts);
                 warnings.append(&mut resources.warnings);
-                let choice = self.config.choice();
-                warnings.extend(choice.without_effect(&resources.policies));
-                match choice.policy(&resources.policies) {
-                    Ok(policy) => self.limit(Rules {
-                        policy: Arc::new(policy),
-                        ..self.rules.clone()
-                    }),
-                    Err(problem) => {
-                        texts.insert("policy".to_owned(), with_causes(&problem));
-                    }
-                }
                 self.take_written(resources)
             }
             Err(problem) => vec![problem],
         };
-        let place = |problem: &crate::resources::Error| problem.path().display().to_string();
+        let place = |problem: &crate::resources::Error| problem.place();
         texts.extend(problems.iter().map(|one| (place(one), with_causes(one))));
         match self.plan() {
             Ok(plan) => {
@@ -187,16 +143,48 @@ impl Reconciler {
         self.report.problems(texts);
     }
 
+    /// Takes over the rules as far as they can be read; those that cannot stay as they were.
+    fn take_rules(
+        &mut self,
+        sources: &Sources,
+        policies: &[Document],
+        warnings: &mut Vec<String>,
+        problems: &mut BTreeMap<String, String>,
+    ) {
+        let mut rules = self.rules.clone();
+        let choice = self.config.choice();
+        match choice.policy(policies, warnings) {
+            Ok(policy) => rules.policy = Arc::new(policy),
+            Err(problem) => {
+                problems.insert("policy".to_owned(), with_causes(&problem));
+            }
+        }
+        warnings.extend(choice.without_effect(policies));
+        match sources.configuration() {
+            Ok((configuration, more)) => {
+                warnings.extend(more);
+                if at_next_start(&configuration) != self.taken_at_start {
+                    warnings.push(report::AT_NEXT_START.to_owned());
+                }
+                rules.configuration = Arc::new(configuration);
+            }
+            Err(problem) => {
+                problems.insert("configuration".to_owned(), with_causes(&problem));
+            }
+        }
+        self.limit(rules);
+    }
+
     /// Takes over what is written down now. Of a file with problems, components that are nowhere
     /// else stay as they were.
     fn take_written(&mut self, resources: Resources) -> Vec<crate::resources::Error> {
         let mut written = resources.components;
         let names: BTreeSet<_> = written.iter().map(|now| now.name.clone()).collect();
-        let broken = |file: &std::path::Path| resources.problems.iter().any(|p| p.path() == file);
+        let places: BTreeSet<_> = resources.problems.iter().map(|one| one.place()).collect();
         let kept = self
             .written
             .drain(..)
-            .filter(|old| broken(&old.origin.file) && !names.contains(&old.name));
+            .filter(|old| places.contains(&old.origin.place()) && !names.contains(&old.name));
         written.extend(kept);
         self.written = written;
         resources.problems
@@ -381,17 +369,4 @@ fn loaded(run: &Running) -> LoadedComponent {
         version: run.component.version.clone(),
         capabilities: run.backend.capabilities(),
     }
-}
-
-/// Waits until something in one of the folders changes.
-async fn any_changed(watches: &mut [DirWatch]) {
-    let changes = watches.iter_mut().map(|watch| {
-        Box::pin(async move {
-            // A watch that ended (its folder is gone) leaves the work to the interval.
-            if !watch.changed().await {
-                std::future::pending::<()>().await;
-            }
-        })
-    });
-    select_all(changes).await;
 }

@@ -88,6 +88,10 @@ impl Report {
     }
 }
 
+/// Said of a changed configuration.
+pub(super) const AT_NEXT_START: &str = "the Configuration changed: its scopes of secrets and its \
+     denied components count at once, everything else at the next start";
+
 /// Why a component of another category is not loaded.
 pub(super) const UNSERVED: &str = "components of this type are not served by this build";
 

@@ -23,17 +23,29 @@ pub(super) struct Choice<'a> {
     pub(super) namespace: Option<&'a str>,
 }
 
+/// The part of a configuration that counts at the next start only.
+pub(super) fn at_next_start(configuration: &Configuration) -> Configuration {
+    Configuration {
+        secret_scopes: Vec::new(),
+        denied_components: Vec::new(),
+        ..configuration.clone()
+    }
+}
+
 /// A policy that is named and cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// There is none of that name.
     #[error(
         "policy {name:?} is not there: none of the resources is a SidecarPolicy \
-         (sidegate.dev/v1alpha1) of that name"
+         (sidegate.dev/v1alpha1) of that name{}",
+        .in_the_way.iter().map(|problem| format!("; {problem}")).collect::<String>()
     )]
     Missing {
         /// What `--policy` names.
         name: String,
+        /// Why resources of the cluster cannot be read.
+        in_the_way: Vec<String>,
     },
     /// There are several of that name.
     #[error("policy {name:?} is there twice: {first} and {second}")]
@@ -58,7 +70,11 @@ pub enum PolicyError {
 
 impl Choice<'_> {
     /// The policy among those that are written down; without a name, the one that limits nothing.
-    pub(super) fn policy(self, written: &[Document]) -> Result<Policy, PolicyError> {
+    pub(super) fn policy(
+        self,
+        written: &[Document],
+        in_the_way: &[String],
+    ) -> Result<Policy, PolicyError> {
         let Some(name) = self.name else {
             return Ok(Policy::default());
         };
@@ -70,7 +86,10 @@ impl Choice<'_> {
         let name = name.to_owned();
         let mut chosen = written.iter().filter(is_it);
         match (chosen.next(), chosen.next()) {
-            (None, _) => Err(PolicyError::Missing { name }),
+            (None, _) => Err(PolicyError::Missing {
+                name,
+                in_the_way: in_the_way.to_vec(),
+            }),
             (Some(first), Some(second)) => Err(PolicyError::Duplicate {
                 name,
                 first: first.origin.clone(),

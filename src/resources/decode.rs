@@ -1,4 +1,4 @@
-//! From the text of a file to its documents and resources.
+//! From the text of a file to its documents, and from documents to resources.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub const API_VERSION: &str = "dapr.io/v1alpha1";
 /// gigabytes.
 const MAX_REPLAYED: usize = 20_000;
 
-/// One YAML document as a value, with what it says it is.
-#[derive(Clone, Debug)]
+/// One YAML document or one object as a value, with what it says it is.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Document {
     pub(crate) origin: Origin,
     pub(crate) api_version: String,
@@ -27,7 +27,7 @@ pub(crate) struct Document {
     pub(crate) value: Value,
 }
 
-/// What the documents of resource files hold.
+/// What the documents of resource files and the objects of the cluster hold.
 #[derive(Debug, Default)]
 pub struct Resources {
     /// Every component that can be read, in the order of files and documents.
@@ -47,17 +47,23 @@ impl Resources {
         for document in documents(file, text) {
             match document {
                 Err(problem) => self.problems.push(problem),
-                Ok(document) if document.is("Component") => {
-                    self.warnings.extend(component::unknown_fields(&document));
-                    match Component::decode(document) {
-                        Ok(component) => self.components.push(component),
-                        Err(problem) => self.problems.push(problem),
-                    }
-                }
-                Ok(document) if document.is("Configuration") => {}
-                Ok(document) if document.is_policy() => self.policies.push(document),
-                Ok(document) => self.warnings.extend(document.without_effect()),
+                Ok(document) => self.add_document(document),
             }
+        }
+    }
+
+    /// Adds the resource of one document or object.
+    pub(crate) fn add_document(&mut self, document: Document) {
+        if document.is("Component") {
+            self.warnings.extend(component::unknown_fields(&document));
+            match Component::decode(document) {
+                Ok(component) => self.components.push(component),
+                Err(problem) => self.problems.push(problem),
+            }
+        } else if document.is_policy() {
+            self.policies.push(document);
+        } else if !document.is("Configuration") {
+            self.warnings.extend(document.without_effect());
         }
     }
 }
@@ -70,6 +76,16 @@ impl Document {
 
     fn is_policy(&self) -> bool {
         self.kind == sidecar_policy::KIND && self.api_version == sidecar_policy::API_VERSION
+    }
+
+    /// Whether its scopes, where it has some, name the app. Scopes that cannot be read are left to
+    /// the decoder.
+    pub(crate) fn is_for(&self, app_id: &str) -> bool {
+        let scopes = self.value["scopes"].as_array();
+        scopes.is_none_or(|scopes| {
+            let is_app = |scope: &Value| scope.as_str().is_none_or(|scope| scope == app_id);
+            scopes.is_empty() || scopes.iter().any(is_app)
+        })
     }
 
     /// A text field of `metadata`.
@@ -134,7 +150,7 @@ pub(crate) fn documents(file: &Path, text: &str) -> Vec<Result<Document, Error>>
         .into_iter()
         .enumerate()
         .filter_map(|(at, chunk)| {
-            let origin = Origin {
+            let origin = Origin::File {
                 file: Arc::clone(&file),
                 document: at + 1,
             };

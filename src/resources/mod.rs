@@ -1,7 +1,8 @@
-//! What users write: components, configurations and policies, read from YAML documents.
+//! What users write: components, configurations and policies, from YAML documents and from
+//! objects of the cluster.
 //!
 //! ```text
-//! source::files → decode (text → documents → values) → component | configuration | policy
+//! source::files, source::cluster → decode (text → documents → values) → component | configuration | policy
 //! ```
 //! Nothing here knows what a component does; a value that exists has the right shape, and every
 //! failure names the file, the document and the field.
@@ -16,18 +17,50 @@ pub mod decode;
 pub mod sidecar_policy;
 pub mod source;
 
-/// Where a document was read.
+/// Where a resource was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: Arc<Path>,
-    /// The number of the document in its file, from 1.
-    pub document: usize,
+pub enum Origin {
+    /// A document of a file.
+    File {
+        /// The file.
+        file: Arc<Path>,
+        /// The number of the document in its file, from 1.
+        document: usize,
+    },
+    /// An object of the cluster.
+    Object {
+        /// Its kind, such as `Component`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Its namespace.
+        namespace: Arc<str>,
+    },
+    /// Nowhere: it is there without being written down.
+    BuiltIn,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "file {:?}, document {}", self.file, self.document)
+        match self {
+            Self::File { file, document } => write!(f, "file {file:?}, document {document}"),
+            Self::Object {
+                kind,
+                name,
+                namespace,
+            } => write!(f, "{kind} {name:?} in namespace {namespace:?}"),
+            Self::BuiltIn => f.write_str("(built in)"),
+        }
+    }
+}
+
+impl Origin {
+    /// What is read as a whole: the file, or the object.
+    pub fn place(&self) -> String {
+        match self {
+            Self::File { file, .. } => file.display().to_string(),
+            Self::Object { .. } | Self::BuiltIn => self.to_string(),
+        }
     }
 }
 
@@ -86,14 +119,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// The file or folder that is to blame.
-    pub fn path(&self) -> &Path {
+    /// The file, folder or object that is to blame, see [`Origin::place`].
+    pub fn place(&self) -> String {
         match self {
             Self::Read { path, .. }
             | Self::NotAFolder { path }
             | Self::TooLarge { path, .. }
-            | Self::NoConfiguration { path } => path,
-            Self::Yaml { origin, .. } | Self::Field { origin, .. } => &origin.file,
+            | Self::NoConfiguration { path } => path.display().to_string(),
+            Self::Yaml { origin, .. } | Self::Field { origin, .. } => origin.place(),
         }
     }
 }

@@ -182,6 +182,11 @@ impl Args {
             has_kubernetes_store: self.has_kubernetes_store(),
             environment: environment.clone(),
             is_kubernetes: self.mode == "kubernetes",
+            reads_cluster: self
+                .control_plane_address
+                .as_deref()
+                .unwrap_or_default()
+                .is_empty(),
             reconcile_interval: match problems.or_default(interval) {
                 Duration::ZERO => DEFAULT_RECONCILE_INTERVAL,
                 interval => interval,

@@ -101,7 +101,7 @@ pub(crate) struct Args {
     /// standalone or kubernetes
     #[arg(long, default_value = "standalone")]
     pub(super) mode: String,
-    /// Configuration file; may be repeated, later ones are laid over
+    /// Configuration file, or in Kubernetes the name of one; may be repeated, later ones win
     #[arg(long, value_name = "FILE")]
     pub(super) config: Vec<String>,
     /// Name of the SidecarPolicy (sidegate.dev/v1alpha1) that limits this sidecar

@@ -8,7 +8,6 @@ use tracing::warn;
 
 use crate::base::environment::Environment;
 use crate::resources::Error;
-use crate::resources::configuration::{Configuration, merge};
 use crate::resources::decode::{Document, Resources, documents};
 
 /// The largest file that is read, so that a wrong path (a disk image, a pipe) cannot fill the
@@ -42,36 +41,28 @@ pub async fn resources(folders: &[PathBuf]) -> Result<Resources, Error> {
     Ok(resources)
 }
 
-/// Reads the configuration files and puts them together in their order. In their texts `${NAME}`
-/// becomes the value of a variable that is set; every other `$` stays as written. Warnings are
-/// logged.
-pub async fn configuration(
-    files: &[PathBuf],
+/// Reads the Configurations of one file. In their texts `${NAME}` becomes the value of a variable
+/// that is set; every other `$` stays as written.
+pub(crate) async fn configurations(
+    file: &Path,
     environment: &Environment,
-) -> Result<Configuration, Error> {
+) -> Result<Vec<Document>, Error> {
     let mut all = Vec::new();
-    for file in files {
-        let text = text(file).await?;
-        let before = all.len();
-        for document in documents(file, &text) {
-            let mut document: Document = document?;
-            if document.is("Configuration") {
-                expand(&mut document.value, environment);
-                all.push(document);
-            } else {
-                warn!(origin = %document.origin, kind = document.kind,
-                    "Skipped a document that is no Configuration");
-            }
-        }
-        if all.len() == before {
-            return Err(Error::NoConfiguration { path: file.clone() });
+    for document in documents(file, &text(file).await?) {
+        let mut document: Document = document?;
+        if document.is("Configuration") {
+            expand(&mut document.value, environment);
+            all.push(document);
+        } else {
+            warn!(origin = %document.origin, kind = document.kind,
+                "Skipped a document that is no Configuration");
         }
     }
-    let (configuration, warnings) = merge(all)?;
-    for warning in warnings {
-        warn!("{warning}");
+    if all.is_empty() {
+        let path = file.to_owned();
+        return Err(Error::NoConfiguration { path });
     }
-    Ok(configuration)
+    Ok(all)
 }
 
 /// The files directly in a folder, by name.

@@ -1,3 +1,4 @@
 //! Where resources come from.
 
+pub mod cluster;
 pub mod files;

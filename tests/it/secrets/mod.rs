@@ -69,6 +69,7 @@ impl Files {
             has_kubernetes_store: false,
             environment: Environment::default(),
             is_kubernetes: false,
+            reads_cluster: true,
             reconcile_interval: DEFAULT_RECONCILE_INTERVAL,
         }
     }

@@ -1,0 +1,56 @@
+//! The start: what is named and cannot be read ends it, since its restrictions would be lost.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::reconcile::Reconciler;
+use super::report;
+use super::rules::Rules;
+use super::sources::Sources;
+use super::{Error, Registry, RegistryConfig};
+use crate::process::tasks::Tasks;
+
+/// The feature that can be switched off in a configuration (Dapr 1.18 has it on).
+const HOT_RELOAD: &str = "HotReload";
+
+/// Starts every component, and the task that follows changes.
+pub(super) async fn start(
+    config: RegistryConfig,
+    tasks: &mut Tasks,
+) -> Result<Arc<Registry>, Error> {
+    let mut sources = Sources::open(&config).await?;
+    let (configuration, mut warnings) = sources.configuration()?;
+    let follows = configuration.features.get(HOT_RELOAD) != Some(&false);
+    if follows {
+        // Before they are read, so that no change falls between the two.
+        sources.watch_folders()?;
+    }
+    info!("Loading components…");
+    sources.list_components().await;
+    let resources = sources.resources().await?;
+    if !resources.problems.is_empty() {
+        return Err(Error::Resources(resources.problems));
+    }
+    let in_the_way = sources.in_the_way();
+    let choice = config.choice();
+    let policy = choice.policy(&resources.policies, &in_the_way)?;
+    warnings.extend(choice.without_effect(&resources.policies));
+    warnings.extend(in_the_way);
+    let rules = Rules {
+        configuration: Arc::new(configuration),
+        policy: Arc::new(policy),
+    };
+    let mut reconciler = Reconciler::new(config, rules);
+    let fatal = reconciler.load(resources, warnings).await?;
+    if !fatal.is_empty() {
+        return Err(Error::Components(fatal));
+    }
+    info!("All outstanding components processed");
+    let snapshot = reconciler.snapshot();
+    report::warn_scopes_without_store(&snapshot.load());
+    if follows && sources.can_change() {
+        tasks.spawn("components", reconciler.follow(sources, tasks.shutdown()));
+    }
+    Ok(Arc::new(Registry { snapshot }))
+}

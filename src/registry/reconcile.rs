@@ -22,7 +22,6 @@ use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::decode::{Document, Resources};
 
-
 impl RegistryConfig {
     pub(super) fn choice(&self) -> Choice<'_> {
         Choice {
@@ -153,7 +152,7 @@ impl Reconciler {
     ) {
         let mut rules = self.rules.clone();
         let choice = self.config.choice();
-        match choice.policy(policies, warnings) {
+        match choice.policy(policies, sources.in_the_way_of_policies()) {
             Ok(policy) => rules.policy = Arc::new(policy),
             Err(problem) => {
                 problems.insert("policy".to_owned(), with_causes(&problem));

@@ -39,13 +39,13 @@ pub enum PolicyError {
     #[error(
         "policy {name:?} is not there: none of the resources is a SidecarPolicy \
          (sidegate.dev/v1alpha1) of that name{}",
-        .in_the_way.iter().map(|problem| format!("; {problem}")).collect::<String>()
+        .in_the_way.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default()
     )]
     Missing {
         /// What `--policy` names.
         name: String,
-        /// Why resources of the cluster cannot be read.
-        in_the_way: Vec<String>,
+        /// Why policies of the cluster cannot be read.
+        in_the_way: Option<String>,
     },
     /// There are several of that name.
     #[error("policy {name:?} is there twice: {first} and {second}")]
@@ -73,7 +73,7 @@ impl Choice<'_> {
     pub(super) fn policy(
         self,
         written: &[Document],
-        in_the_way: &[String],
+        in_the_way: Option<String>,
     ) -> Result<Policy, PolicyError> {
         let Some(name) = self.name else {
             return Ok(Policy::default());
@@ -86,10 +86,7 @@ impl Choice<'_> {
         let name = name.to_owned();
         let mut chosen = written.iter().filter(is_it);
         match (chosen.next(), chosen.next()) {
-            (None, _) => Err(PolicyError::Missing {
-                name,
-                in_the_way: in_the_way.to_vec(),
-            }),
+            (None, _) => Err(PolicyError::Missing { name, in_the_way }),
             (Some(first), Some(second)) => Err(PolicyError::Duplicate {
                 name,
                 first: first.origin.clone(),

@@ -89,7 +89,8 @@ impl Sources {
                 if let Some(name) = name {
                     return Err(Error::Configuration { name, problem });
                 }
-                sources.no_cluster = Some(problem);
+                let text = format!("no resources are read from the cluster: {problem}");
+                sources.no_cluster = Some(text);
             }
         }
         Ok(sources)
@@ -152,11 +153,17 @@ impl Sources {
     pub(super) fn in_the_way(&self) -> Vec<String> {
         let watches = self.objects.iter().flat_map(Objects::watches);
         let problems = watches.filter_map(Watch::problem).map(ToString::to_string);
-        self.no_cluster
-            .iter()
-            .map(|problem| format!("no resources are read from the cluster: {problem}"))
-            .chain(problems)
-            .collect()
+        self.no_cluster.iter().cloned().chain(problems).collect()
+    }
+
+    /// The same for policies alone.
+    pub(super) fn in_the_way_of_policies(&self) -> Option<String> {
+        let watch = self
+            .objects
+            .as_ref()
+            .and_then(|objects| objects.policy.as_ref());
+        let problem = watch.and_then(Watch::problem).map(ToString::to_string);
+        self.no_cluster.clone().or(problem)
     }
 
     /// Whether anything can be followed.

@@ -32,11 +32,10 @@ pub(super) async fn start(
     if !resources.problems.is_empty() {
         return Err(Error::Resources(resources.problems));
     }
-    let in_the_way = sources.in_the_way();
     let choice = config.choice();
-    let policy = choice.policy(&resources.policies, &in_the_way)?;
+    let policy = choice.policy(&resources.policies, sources.in_the_way_of_policies())?;
     warnings.extend(choice.without_effect(&resources.policies));
-    warnings.extend(in_the_way);
+    warnings.extend(sources.in_the_way());
     let rules = Rules {
         configuration: Arc::new(configuration),
         policy: Arc::new(policy),

@@ -8,5 +8,6 @@ mod api_server;
 mod chart;
 mod check;
 mod crds;
+mod resources;
 mod secret_store;
 mod version;

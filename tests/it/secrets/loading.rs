@@ -199,14 +199,54 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
             .await,
         "cannot read \"DIR/missing.yaml\": No such file or directory (os error 2)"
     );
-    let in_cluster = |config: &mut RegistryConfig| {
+    let with_control_plane = |config: &mut RegistryConfig| {
         config.is_kubernetes = true;
+        config.reads_cluster = false;
         config.config_files = vec![PathBuf::from("appconfig")];
     };
     assert_eq!(
-        files.refusal(in_cluster).await,
-        "configuration \"appconfig\" is not a file, and this build reads none from the cluster; \
-         mount it and give its path to --config (annotation \"dapr.io/config\")"
+        files.refusal(with_control_plane).await,
+        "configuration \"appconfig\" is not a file, and with --control-plane-address this build \
+         reads none from the cluster; mount it and give its path to --config (annotation \
+         \"dapr.io/config\")"
+    );
+}
+
+#[tokio::test]
+async fn without_a_service_account_only_what_is_named_is_missed() {
+    let files = Files::new();
+    files.file_store(r#"{"k": "1"}"#);
+    let in_pod = |config: &mut RegistryConfig| config.is_kubernetes = true;
+    let started = files.start_with(in_pod).await;
+    assert_eq!(started.value("file", "k").await.as_deref(), Ok("1"));
+    let account = "the pod's service account cannot be used (is automountServiceAccountToken false \
+                   for the pod or its service account?): ";
+    let refusal = files
+        .refusal(|config| {
+            in_pod(config);
+            config.config_files = vec![PathBuf::from("appconfig")];
+        })
+        .await;
+    let expected = format!("configuration \"appconfig\" cannot be read: {account}");
+    assert!(refusal.starts_with(&expected), "{refusal}");
+    let refusal = files
+        .refusal(|config| {
+            in_pod(config);
+            config.policy = Some("strict".to_owned());
+        })
+        .await;
+    let expected = format!("of that name; no resources are read from the cluster: {account}");
+    assert!(refusal.contains(&expected), "{refusal}");
+    let two = files
+        .refusal(|config| {
+            in_pod(config);
+            config.config_files = vec![PathBuf::from("one"), PathBuf::from("two")];
+        })
+        .await;
+    assert_eq!(
+        two,
+        "--config names two Configurations of the cluster, \"one\" and \"two\"; accepted are one, \
+         and any number of files"
     );
 }
 

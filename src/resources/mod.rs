@@ -1,8 +1,9 @@
-//! What users write: components, configurations and policies, from YAML documents and from
-//! objects of the cluster.
+//! What users write: components, configurations and policies, in YAML documents and in objects of
+//! the cluster.
 //!
 //! ```text
-//! source::files, source::cluster → decode (text → documents → values) → component | configuration | policy
+//! source::files, source::cluster → decode (text → documents → values)
+//!     → component | configuration | policy
 //! ```
 //! Nothing here knows what a component does; a value that exists has the right shape, and every
 //! failure names the file, the document and the field.

@@ -249,7 +249,7 @@ mod tests {
     fn names_the_account_of_a_refusal() {
         for (message, expected) in [
             (
-                "components.dapr.io is forbidden: User \"system:serviceaccount:ns:app\" cannot list",
+                "x is forbidden: User \"system:serviceaccount:ns:app\" cannot list",
                 "service account \"ns/app\"",
             ),
             ("x: User \"admin\" cannot", "user \"admin\""),

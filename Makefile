@@ -17,7 +17,8 @@ check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
 	    $(CARGO) doc --locked --no-deps --document-private-items
-	$(CARGO) test --locked --test tidy
+	$(CARGO) test --locked --test tidy --test chart
+	tests/cluster.sh chart
 
 test: ## Everything: in process, other languages, a real kube-apiserver, a real node
 	$(CARGO) test --locked
@@ -34,7 +35,7 @@ demo: ## The main job on this machine, step by step, without a cluster
 	$(CARGO) run --locked --quiet -- demo
 
 docs: ## Write the generated pages of docs anew
-	UPDATE_DOCS=1 $(CARGO) test --locked --lib
+	UPDATE_DOCS=1 $(CARGO) test --locked --lib --test chart
 
 image: ## The container image, without docker: dist/sidegate-VERSION-ARCH.tar (ARCH=arm64 crosses)
 	folder=$$(CARGO="$(CARGO)" image/build-static $(ARCH) --bin sidegate) && \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What is tested against Kubernetes: cluster.sh api|node...
+# What is tested against Kubernetes: cluster.sh chart|api|node...
 #
+# chart: the part of api that is about the chart
 # api:  tests/cluster, against a real kube-apiserver and etcd on loopback
 # node: tests/e2e, on a real node in namespaces of its own, or with E2E_EXISTING=1 on the cluster of
 #       the current kubeconfig
@@ -28,6 +29,11 @@ needs() {
 
 for what in "$@"; do
     case $what in
+        chart)
+            if needs tests/node/tools; then
+                "$cargo" test --locked --test cluster chart::
+            fi
+            ;;
         api)
             if needs tests/node/tools; then "$cargo" test --locked --test cluster; fi
             ;;
@@ -40,7 +46,7 @@ for what in "$@"; do
             fi
             ;;
         *)
-            echo "$0: \"$what\" is not known; accepted are api and node" >&2
+            echo "$0: \"$what\" is not known; accepted are chart, api and node" >&2
             exit 2
             ;;
     esac

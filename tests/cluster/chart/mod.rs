@@ -81,8 +81,9 @@ impl Release {
         release
     }
 
-    /// Runs `helm install` or `helm upgrade` with the values of this release and `values`.
-    fn apply(&self, server: &ApiServer, command: &str, values: &[&str]) {
+    /// Runs `helm install` or `helm upgrade` with the values of this release and `values`; what it
+    /// tells.
+    fn apply(&self, server: &ApiServer, command: &str, values: &[&str]) -> String {
         let chart = chart();
         let mut arguments = vec![command, &self.name, &chart, "--skip-crds"];
         let key = r"namespaceSelector.matchLabels.kubernetes\.io/metadata\.name";
@@ -90,7 +91,7 @@ impl Release {
         let advice = format!("advice.{key}={}", self.apps);
         arguments.extend(["--set-string", &webhook, "--set-string", &advice]);
         arguments.extend(values);
-        self.helm(server, &arguments);
+        self.helm(server, &arguments)
     }
 
     /// Runs helm in the namespace of the release; its standard output.

@@ -5,12 +5,17 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{in_tree, objects};
+use super::{in_tree, object, objects};
 use crate::api_server::ApiServer;
 use crate::crds;
 
-/// Applies objects as a dry run on the server; the server's words where it refuses.
-fn dry_run(server: &ApiServer, objects: &[Value]) -> Result<(), String> {
+/// Applies objects as a dry run on the server, in a namespace where one is given; the server's
+/// words where it refuses.
+pub(super) fn dry_run(
+    server: &ApiServer,
+    namespace: Option<&str>,
+    objects: &[Value],
+) -> Result<(), String> {
     let mut command = Command::new(crate::api_server::binaries().join("kubectl"));
     let mut kubectl = command
         .arg("--kubeconfig")
@@ -21,6 +26,11 @@ fn dry_run(server: &ApiServer, objects: &[Value]) -> Result<(), String> {
             "--validate=strict",
             "--filename=-",
         ])
+        .args(
+            namespace
+                .iter()
+                .flat_map(|namespace| ["--namespace", namespace]),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -71,8 +81,31 @@ async fn the_server_takes_the_objects_of_every_mode() {
             !version.starts_with("cert-manager.io/")
         };
         let objects: Vec<_> = objects(&values).into_iter().filter(known).collect();
-        assert_eq!(dry_run(server, &objects), Ok(()), "{values:?}");
+        assert_eq!(dry_run(server, None, &objects), Ok(()), "{values:?}");
     }
+}
+
+/// <https://kubernetes.io/docs/concepts/security/pod-security-standards/>
+#[tokio::test]
+async fn the_pods_of_the_chart_pass_the_restricted_standard() {
+    let server = ApiServer::shared().await;
+    let namespace = server.namespace("restricted").await;
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    server.kubectl(&["label", "namespace", &namespace, label]);
+    let objects = objects(&[&format!("--namespace={namespace}")]);
+    let injector = &object(&objects, "Deployment", "sidegate-injector")["spec"]["template"];
+    let mut pods = vec![object(&objects, "Pod", "sidegate-test").clone()];
+    let metadata = json!({"name": "injector", "namespace": namespace});
+    pods.push(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": injector["spec"],
+    }));
+    assert_eq!(dry_run(server, None, &pods), Ok(()));
+    pods[1]["spec"]["containers"][0]["securityContext"] = json!({});
+    let refused = dry_run(server, None, &pods).unwrap_err();
+    assert!(
+        refused.contains("violates PodSecurity \"restricted:latest\""),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +137,7 @@ async fn the_server_refuses_policies_that_would_not_do_what_they_say() {
         "{secrets: {defaultAccess: deny, allowedNamespaces: [shop, stock-2]}}",
         "{secrets: {allowedNamespaces: []}}",
     ] {
-        assert_eq!(dry_run(server, &[policy(good)]), Ok(()));
+        assert_eq!(dry_run(server, None, &[policy(good)]), Ok(()));
     }
     for (bad, expected) in [
         (
@@ -137,7 +170,7 @@ async fn the_server_refuses_policies_that_would_not_do_what_they_say() {
             "unknown field \"allowNamespaces\"",
         ),
     ] {
-        let refused = dry_run(server, &[policy(bad)]).expect_err(bad);
+        let refused = dry_run(server, None, &[policy(bad)]).expect_err(bad);
         assert!(refused.contains(expected), "{bad}: {refused}");
     }
 }
@@ -189,7 +222,7 @@ async fn both_versions_of_subscriptions_keep_their_fields() {
         "{apiVersion: dapr.io/v2alpha1, kind: Subscription, metadata: {name: s}, \
          spec: {topic: t, pubsubname: p, route: /a, routes: {default: /b}}}",
     );
-    let refused = dry_run(server, &[both]).unwrap_err();
+    let refused = dry_run(server, None, &[both]).unwrap_err();
     assert!(
         refused.contains("exactly one of route and routes is needed"),
         "{refused}"

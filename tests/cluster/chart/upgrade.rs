@@ -68,17 +68,40 @@ async fn upgrades_and_repeated_applies_keep_what_the_injector_wrote() {
     let server = ApiServer::shared().await;
     let release = Release::install(server).await;
     write_as_the_injector(server, &release).await;
-    release.apply(server, "upgrade", &["--set=replicas=3"]);
+    let notes = release.apply(server, "upgrade", &["--set=replicas=3"]);
+    let first = format!(
+        "-n {} rollout status deployment/{}-injector",
+        release.namespace, release.name
+    );
+    assert!(notes.contains(&first), "{notes}");
     expect_kept(server, &release).await;
     // As GitOps tools do, with a state of their own that knows nothing of helm's.
     let manifest = release.helm(server, &["get", "manifest", &release.name]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("manifest.yaml");
     std::fs::write(&file, manifest).unwrap();
-    for _ in 0..2 {
-        server.kubectl(&["apply", "--filename", file.to_str().unwrap()]);
-        expect_kept(server, &release).await;
-    }
+    let file = file.to_str().unwrap();
+    server.kubectl(&["apply", "--filename", file]);
+    expect_kept(server, &release).await;
+    let versions = "--output=jsonpath={.items[*].metadata.resourceVersion}";
+    let versions = ["get", "--filename", file, versions];
+    let before = server.kubectl(&versions);
+    assert!(before.split(' ').count() > 10, "{before}");
+    server.kubectl(&["apply", "--filename", file]);
+    assert_eq!(
+        server.kubectl(&versions),
+        before,
+        "a second apply changes something"
+    );
+    let server_side = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--filename",
+        file,
+    ];
+    server.kubectl(&server_side);
+    expect_kept(server, &release).await;
     release.helm(server, &["uninstall", &release.name]);
     let selector = format!("--selector=app.kubernetes.io/instance={}", release.name);
     let kinds = "all,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,\

@@ -1,8 +1,9 @@
 //! The container `daprd`.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-    ObjectFieldSelector, Pod, Probe, SeccompProfile, SecurityContext, TCPSocketAction, VolumeMount,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, HTTPGetAction,
+    Lifecycle, LifecycleHandler, ObjectFieldSelector, Pod, Probe, SeccompProfile, SecurityContext,
+    TCPSocketAction, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -21,10 +22,6 @@ const NON_ROOT: i64 = 65532;
 
 /// The key of a token in its Secret (Dapr 1.18).
 const TOKEN_KEY: &str = "token";
-
-/// How often a native sidecar is asked whether its API listens, once a second: as long as the
-/// components that it waits for may take to start.
-const STARTUP_ATTEMPTS: i32 = 120;
 
 /// Builds the sidecar of one pod in a namespace.
 pub(super) fn sidecar(
@@ -51,7 +48,7 @@ pub(super) fn sidecar(
         ports: Some(ports(settings)),
         resources: settings.resources.clone(),
         restart_policy: native.then(|| "Always".to_owned()),
-        startup_probe: native.then(startup_probe),
+        lifecycle: native.then(until_usable),
         liveness_probe: Some(liveness_probe(&settings.liveness)),
         readiness_probe: Some(http_probe("/v1.0/healthz", &settings.readiness)),
         security_context: Some(security_context(pod, settings, config)),
@@ -144,16 +141,25 @@ fn ports(settings: &Settings) -> Vec<ContainerPort> {
     declared.collect()
 }
 
-/// Whether the API listens, so that containers after a native sidecar can use it. Never whether the
-/// app does: the app starts only after this.
-fn startup_probe() -> Probe {
-    let times = ProbeTimes {
-        delay_seconds: 0,
-        timeout_seconds: 3,
-        period_seconds: 1,
-        threshold: STARTUP_ATTEMPTS,
-    };
-    http_probe("/v1.0/healthz/outbound", &times)
+/// The containers after a native sidecar start when its API can be used. A startup probe would say so
+/// too, but a kubelet asks at most once a second, and acts on the answer up to a second later; after
+/// a hook it goes on at once. Never whether the app answers: the app starts only after this.
+fn until_usable() -> Lifecycle {
+    let wait = [
+        PROGRAM,
+        "--wait",
+        "--dapr-http-port",
+        &PUBLIC_PORT.to_string(),
+    ];
+    Lifecycle {
+        post_start: Some(LifecycleHandler {
+            exec: Some(ExecAction {
+                command: Some(wait.map(str::to_owned).to_vec()),
+            }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    }
 }
 
 fn http_probe(path: &str, times: &ProbeTimes) -> Probe {

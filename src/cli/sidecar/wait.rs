@@ -6,9 +6,13 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The time between two tries, and for all of them (Dapr 1.18).
-const INTERVAL: Duration = Duration::from_millis(100);
-const LIMIT: Duration = Duration::from_secs(60);
+/// The time between two tries.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// The time for one try.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The time for all of them. Dapr waits for 60 s; injected containers use this as their hook, and
+/// must have the time that stores may take.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Asks for outbound health on `localhost` until the answer is good.
 ///
@@ -41,6 +45,6 @@ async fn is_usable(port: u16) -> bool {
         stream.read_exact(&mut start).await?;
         Ok::<_, std::io::Error>(start.ends_with(b" 204"))
     };
-    let answer = tokio::time::timeout(INTERVAL * 20, ask).await;
+    let answer = tokio::time::timeout(PATIENCE, ask).await;
     matches!(answer, Ok(Ok(true)))
 }

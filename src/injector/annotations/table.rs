@@ -118,7 +118,7 @@ table! {
         "`livenessProbe.periodSeconds`.";
     LIVENESS_THRESHOLD = "dapr.io/sidecar-liveness-probe-threshold", POSITIVE, "5",
         "`livenessProbe.failureThreshold`.";
-    READINESS_DELAY = "dapr.io/sidecar-readiness-probe-delay-seconds", NATURAL, "1",
+    READINESS_DELAY = "dapr.io/sidecar-readiness-probe-delay-seconds", NATURAL, "0",
         "`readinessProbe.initialDelaySeconds`.";
     READINESS_TIMEOUT = "dapr.io/sidecar-readiness-probe-timeout-seconds", POSITIVE, "1",
         "`readinessProbe.timeoutSeconds`.";

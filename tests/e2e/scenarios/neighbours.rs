@@ -185,7 +185,9 @@ pub(crate) fn add_before_and_after_us(cluster: &Cluster) {
     settle(cluster, &after);
     let namespace = "meshed";
     labelled_namespace(cluster, namespace, "mesh");
-    let template = template(&with_tokens(), &serving(cluster));
+    let mut annotations = with_tokens();
+    annotations["sidegate.dev/app-env-tokens"] = json!("true");
+    let template = template(&annotations, &serving(cluster));
     let additions = ["CLOUD_TOKEN_FILE", "MESH", "daprd"];
     let made = ready_pod(cluster, namespace, &template, &additions);
 

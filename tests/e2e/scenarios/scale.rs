@@ -132,23 +132,30 @@ fn resident(cluster: &Cluster, pod: &str) -> String {
 pub(crate) fn of_time_to_ready(cluster: &Cluster) {
     let namespace = "starts";
     cluster.namespace(namespace);
-    let annotations = json!({ "dapr.io/enabled": "true", "dapr.io/app-id": "app" });
-    let with = template(&annotations, &serving(cluster));
-    let without = template(&json!({}), &serving(cluster));
-    let (mut slower, mut faster) = (Vec::new(), Vec::new());
+    let enabled = |native: &str| {
+        json!({
+            "dapr.io/enabled": "true",
+            "dapr.io/app-id": "app",
+            "dapr.io/enable-native-sidecar": native,
+        })
+    };
+    let kinds = [
+        ("without", json!({})),
+        ("native", enabled("true")),
+        ("container", enabled("false")),
+    ];
+    let mut times = kinds.each_ref().map(|_| Vec::new());
     for number in 0..STARTS {
-        slower.push(start(cluster, namespace, &format!("with-{number}"), &with));
-        faster.push(start(
-            cluster,
-            namespace,
-            &format!("without-{number}"),
-            &without,
-        ));
+        for ((name, annotations), times) in kinds.iter().zip(&mut times) {
+            let template = template(annotations, &serving(cluster));
+            let name = format!("{name}-{number}");
+            times.push(start(cluster, namespace, &name, &template));
+        }
     }
-    let (slower, faster) = (median(slower), median(faster));
+    let [without, native, container] = times.map(median);
     println!(
-        "   ready after {slower:?} with a sidecar, {faster:?} without: {:?} more",
-        slower.saturating_sub(faster)
+        "   ready after {without:?} without a sidecar, {native:?} with a native one, \
+         {container:?} with one among the containers"
     );
     cluster.forget(namespace);
 }

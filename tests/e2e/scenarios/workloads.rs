@@ -39,27 +39,25 @@ pub(crate) fn of_every_kind(cluster: &Cluster) {
     let namespace = "workloads";
     cluster.namespace(namespace);
     cluster.apply(namespace, &tokens(API_TOKEN, APP_TOKEN));
-    let template = template(&annotations(), &serving(cluster));
-    let selector = json!({ "matchLabels": { "app": "app" } });
-    let set = |kind: &str, more: Value| {
-        let mut spec = json!({ "selector": selector, "template": template });
-        spec.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+    // Each with a label of its own: controllers adopt pods that their selector names.
+    let labelled = |name: &str| {
+        let mut template = template(&annotations(), &serving(cluster));
+        template["metadata"]["labels"] = json!({ "app": name });
+        template
+    };
+    let object = |version: &str, kind: &str, spec: Value| {
         json!({
-            "apiVersion": "apps/v1",
+            "apiVersion": version,
             "kind": kind,
             "metadata": { "name": kind.to_lowercase() },
             "spec": spec,
         })
     };
-    let job = |kind: &str, spec: Value| {
-        json!({
-            "apiVersion": "batch/v1",
-            "kind": kind,
-            "metadata": { "name": kind.to_lowercase() },
-            "spec": spec,
-        })
+    let set = |kind: &str| {
+        let name = kind.to_lowercase();
+        let selector = json!({ "matchLabels": { "app": name } });
+        let spec = json!({ "selector": selector, "template": labelled(&name) });
+        object("apps/v1", kind, spec)
     };
     let every_minute = json!({
         "schedule": "* * * * *",
@@ -68,11 +66,11 @@ pub(crate) fn of_every_kind(cluster: &Cluster) {
     cluster.apply(
         namespace,
         &[
-            pod("bare", &template),
-            set("StatefulSet", json!({ "serviceName": "none" })),
-            set("DaemonSet", json!({})),
-            job("Job", job_spec(cluster)),
-            job("CronJob", every_minute),
+            pod("bare", &labelled("bare")),
+            set("StatefulSet"),
+            set("DaemonSet"),
+            object("batch/v1", "Job", job_spec(cluster)),
+            object("batch/v1", "CronJob", every_minute),
         ],
     );
     cluster.kubectl(&format!(
@@ -89,7 +87,9 @@ pub(crate) fn of_every_kind(cluster: &Cluster) {
     let complete = format!("wait --for=condition=Complete job/from-cron {PATIENCE}");
     cluster.kubectl(&format!("-n {namespace} {complete}"));
 
-    for pod in cluster.objects(namespace, "pods", "app=app") {
+    let pods = cluster.objects(namespace, "pods", "app");
+    assert!(pods.len() >= 5);
+    for pod in pods {
         let name = pod["metadata"]["name"].as_str().unwrap();
         assert_eq!(sidecars(&pod).len(), 1, "{name}");
         if name.starts_with("job") || name.starts_with("from-cron") {

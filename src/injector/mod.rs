@@ -4,6 +4,9 @@
 //! webhook and the offline command give the same answer for the same pod.
 
 pub mod certificates;
+pub mod registration;
+
+pub mod object;
 pub mod server;
 
 pub mod judgement;

@@ -82,7 +82,10 @@ pub fn routes(settings: Settings) -> Router {
 /// The routes of the metrics port: those of every process, with the age of the certificate.
 pub fn metrics_routes(metrics: Metrics, identity: watch::Receiver<Arc<Identity>>) -> Router {
     let refresh = move |request: Request| {
-        metrics::certificate_ends(identity.borrow().not_after);
+        let identity = identity.borrow();
+        if identity.is_some() {
+            metrics::certificate_ends(identity.not_after);
+        }
         std::future::ready(request)
     };
     admin::metrics_routes(metrics).layer(map_request(refresh))

@@ -8,8 +8,8 @@ use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client_names::NamedClients;
@@ -90,6 +90,26 @@ pub struct Identity {
     pub not_after: SystemTime,
     /// The leaf itself, to tell one identity from another.
     pub leaf: CertificateDer<'static>,
+}
+
+impl Identity {
+    /// Nothing to serve with yet: every handshake fails.
+    pub fn none() -> Result<Self, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(super::provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth();
+        let no_names = Arc::new(ResolvesServerCertUsingSni::new());
+        Ok(Self {
+            config: with_alpn(builder.with_cert_resolver(no_names)),
+            not_after: UNIX_EPOCH,
+            leaf: Vec::new().into(),
+        })
+    }
+
+    /// Whether there is a certificate.
+    pub fn is_some(&self) -> bool {
+        !self.leaf.is_empty()
+    }
 }
 
 impl IdentityFiles {

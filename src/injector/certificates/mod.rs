@@ -8,5 +8,8 @@
 pub mod authority;
 pub mod certificate;
 pub mod content;
+pub mod kubernetes;
 pub mod lifetimes;
 pub mod plan;
+
+mod metrics;

@@ -29,6 +29,19 @@ pub enum Step {
     DropOld,
 }
 
+impl Step {
+    /// A stable name, for metric labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::RenewLeaf => "renew",
+            Self::AddAuthority => "add_ca",
+            Self::Switch => "switch_ca",
+            Self::DropOld => "drop_ca",
+        }
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {

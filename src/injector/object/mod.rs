@@ -1,0 +1,3 @@
+//! Kubernetes objects as errors and logs name them.
+
+pub mod kubernetes;

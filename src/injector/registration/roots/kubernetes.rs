@@ -1,0 +1,45 @@
+//! The bundle of the Secret, or of a file.
+
+use tokio::sync::watch;
+
+use crate::injector::certificates::kubernetes::CertificateSecret;
+use crate::injector::object::kubernetes::CallError;
+use crate::process::tasks::BoxError;
+
+/// Where the bundle comes from.
+#[derive(Clone)]
+pub enum Roots {
+    /// The Secret with the webhook's own CA.
+    Secret {
+        /// To read it anew.
+        secret: CertificateSecret,
+        /// As it was seen last.
+        bundle: watch::Receiver<Option<String>>,
+    },
+}
+
+impl Roots {
+    /// The bundle as it is known here.
+    pub(in super::super) fn wanted(&self, _in_place: &[(String, String)]) -> Option<String> {
+        match self {
+            Self::Secret { bundle, .. } => bundle.borrow().clone(),
+        }
+    }
+
+    /// The bundle as it is at this moment.
+    pub(in super::super) async fn confirmed(
+        &self,
+        _in_place: &[(String, String)],
+    ) -> Result<Option<String>, CallError> {
+        match self {
+            Self::Secret { secret, .. } => secret.bundle().await,
+        }
+    }
+
+    /// Waits until the bundle may have changed.
+    pub(in super::super) async fn changed(&mut self) -> Result<(), BoxError> {
+        match self {
+            Self::Secret { bundle, .. } => Ok(bundle.changed().await?),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Where the bundle comes from that webhook configurations are to hold.
+
+pub mod kubernetes;

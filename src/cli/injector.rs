@@ -4,14 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::argv::parse_bool;
 use super::environment::host_name;
+use super::injector_certificate::{CertificateArgs, Process};
 use super::injector_config::{ConfigArgs, NativeSidecar};
 use super::runtime::{RuntimeArgs, block_on};
 use crate::base::environment::Environment;
@@ -29,8 +32,7 @@ use crate::process::serve::serve;
 use crate::process::shutdown::watch_signals;
 use crate::process::tasks::{Tasks, with_causes};
 use crate::tls::handshake::TlsHandshake;
-use crate::tls::identity::IdentityFiles;
-use crate::tls::reload::follow;
+use crate::tls::identity::Identity;
 
 /// The default of `--max-body-bytes`.
 const BODY_BYTES: NonZeroUsize = match NonZeroUsize::new(server::BODY_BYTES) {
@@ -41,28 +43,13 @@ const BODY_BYTES: NonZeroUsize = match NonZeroUsize::new(server::BODY_BYTES) {
 /// Run the admission webhook that injects sidecars into pods
 ///
 /// Serves POST /mutate over TLS for the API server's AdmissionReviews of new pods, POST /advise for
-/// those of workloads, /healthz on the health port and Prometheus metrics on the metrics port. It
-/// needs no Kubernetes API: the certificate comes from two files and is loaded again when they
-/// change.
+/// those of workloads, /healthz on the health port and Prometheus metrics on the metrics port. The
+/// certificate comes from two files, and then no Kubernetes API is needed, or from a Secret that the
+/// injector keeps itself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Certificate chain of the webhook, PEM; loaded again when it changes
-    #[arg(long, value_name = "FILE")]
-    tls_cert_file: PathBuf,
-    /// Private key of the webhook, PEM; loaded again when it changes
-    #[arg(long, value_name = "FILE")]
-    tls_key_file: PathBuf,
-    /// CA certificates, PEM: callers must show a certificate that one of them signed
-    #[arg(long, value_name = "FILE")]
-    client_ca_file: Option<PathBuf>,
-    /// Names that a caller's certificate may have, as common name or DNS name; any without it
-    #[arg(
-        long,
-        value_name = "NAME",
-        value_delimiter = ',',
-        requires = "client_ca_file"
-    )]
-    client_names: Vec<String>,
+    #[command(flatten)]
+    certificate: CertificateArgs,
 
     /// Port of the webhook
     #[arg(long, default_value_t = 4000)]
@@ -99,12 +86,9 @@ pub(super) struct Args {
     /// Seconds between the signal to stop and the end of accepting, for the cluster to notice
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     shutdown_delay_seconds: u64,
-    /// MutatingWebhookConfiguration that calls this injector, so that it knows other injectors of
-    /// the cluster from itself
-    #[arg(long, value_name = "NAME")]
-    mutating_webhook: Option<String>,
-    /// Kubeconfig file of the API server that --native-sidecar=auto asks for its version, and where
-    /// other injectors are looked for; inside a cluster it is found without
+    /// Kubeconfig file of the API server, which has the Secret and the webhook configurations, which
+    /// --native-sidecar=auto asks for its version, and where other injectors are looked for; inside a
+    /// cluster it is found without
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// debug, info, warn, error or fatal
@@ -158,6 +142,7 @@ impl Injector {
         let requesters = args.requesters(environment)?;
         // Checked before the API server is asked for anything.
         args.sidecar.config(environment, false)?;
+        args.certificate.check()?;
         let native_sidecar = args.native_sidecar(environment).await;
         let mut tasks = Tasks::new(CancellationToken::new());
         let others = args.follow_others(environment, &mut tasks).await;
@@ -168,15 +153,18 @@ impl Injector {
             body_bytes: args.max_body_bytes.get(),
             body_time: server::BODY_TIME,
         };
-        let (identity, follower) = follow(args.identity())?;
         let readiness = Readiness::new();
+        let process = Process {
+            readiness: &readiness,
+            tasks: &mut tasks,
+        };
+        let identity = args.identity(environment, process).await?;
 
         let starting = readiness.wait_for("webhook");
         let listener = bind("webhook", args.listen_address, args.port).await?;
         let handshake = TlsHandshake::new(identity.clone());
         let service = TowerToHyperService::new(server::routes(settings));
         let stop = tasks.shutdown();
-        tasks.spawn("certificate", follower.run(stop.clone()));
         tasks.spawn(
             "webhook",
             serve(listener, handshake, service, LIMITS, stop.clone()),
@@ -216,13 +204,18 @@ impl Injector {
 }
 
 impl Args {
-    fn identity(&self) -> IdentityFiles {
-        IdentityFiles {
-            certificate: self.tls_cert_file.clone(),
-            key: self.tls_key_file.clone(),
-            client_ca: self.client_ca_file.clone(),
-            client_names: self.client_names.clone(),
+    /// The identity to serve with, and the tasks that keep it.
+    async fn identity(
+        &self,
+        environment: &Environment,
+        process: Process<'_>,
+    ) -> anyhow::Result<watch::Receiver<Arc<Identity>>> {
+        if !self.certificate.needs_cluster() {
+            return self.certificate.follow_files(process);
         }
+        let domain = self.sidecar.cluster_domain(environment);
+        self.certificate
+            .keep(self.cluster().await?, &domain, process)
     }
 
     fn requesters(&self, environment: &Environment) -> anyhow::Result<Requesters> {
@@ -274,7 +267,7 @@ impl Args {
         }
         match self.cluster().await {
             Ok(cluster) => {
-                let own = self.mutating_webhook.clone();
+                let own = self.certificate.mutating_webhook.clone();
                 let (others, follower) = others::kubernetes::follow(cluster, own);
                 let stop = tasks.shutdown();
                 tasks.spawn("other injectors", follower.run(stop));

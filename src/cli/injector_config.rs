@@ -108,6 +108,13 @@ pub(super) enum NativeSidecar {
 }
 
 impl ConfigArgs {
+    /// The domain of the cluster's names.
+    pub(super) fn cluster_domain(&self, environment: &Environment) -> String {
+        let given = self.control_plane.cluster_domain.clone();
+        let given = given.or_else(|| Some(environment.non_empty("KUBE_CLUSTER_DOMAIN")?.into()));
+        given.unwrap_or_else(|| "cluster.local".to_owned())
+    }
+
     /// What was asked for of native sidecars.
     pub(super) fn native_sidecar(&self, environment: &Environment) -> NativeSidecar {
         let of_environment = |text: &str| match is_truthy(text) {

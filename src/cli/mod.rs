@@ -15,6 +15,7 @@ mod environment;
 mod flags_page;
 mod inject;
 mod injector;
+mod injector_certificate;
 mod injector_config;
 mod loopback;
 mod paint;

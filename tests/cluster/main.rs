@@ -5,9 +5,12 @@
 mod advice;
 #[allow(dead_code, reason = "the server comes before those who use all of it")]
 mod api_server;
+mod certificates;
 mod chart;
 mod check;
 mod crds;
+mod keeping;
+mod registration;
 mod resources;
 mod secret_store;
 mod version;

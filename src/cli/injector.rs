@@ -44,8 +44,8 @@ const BODY_BYTES: NonZeroUsize = match NonZeroUsize::new(server::BODY_BYTES) {
 ///
 /// Serves POST /mutate over TLS for the API server's AdmissionReviews of new pods, POST /advise for
 /// those of workloads, /healthz on the health port and Prometheus metrics on the metrics port. The
-/// certificate comes from two files, and then no Kubernetes API is needed, or from a Secret that the
-/// injector keeps itself.
+/// certificate comes from two files, and then no Kubernetes API is needed, or from a Secret that
+/// the injector keeps itself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -86,9 +86,9 @@ pub(super) struct Args {
     /// Seconds between the signal to stop and the end of accepting, for the cluster to notice
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
     shutdown_delay_seconds: u64,
-    /// Kubeconfig file of the API server, which has the Secret and the webhook configurations, which
-    /// --native-sidecar=auto asks for its version, and where other injectors are looked for; inside a
-    /// cluster it is found without
+    /// Kubeconfig file of the API server, which has the Secret and the webhook configurations,
+    /// which --native-sidecar=auto asks for its version, and where other injectors are looked for;
+    /// inside a cluster it is found without
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// debug, info, warn, error or fatal

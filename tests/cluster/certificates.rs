@@ -51,8 +51,10 @@ async fn replicas_that_race_on_an_empty_secret_agree_on_one_authority() {
     let ours = managers
         .iter()
         .find(|one| one.manager.as_deref() == Some("sidegate-injector"));
-    let owned = serde_json::to_string(&ours.unwrap().fields_v1).unwrap();
-    let wanted = r#"{"f:webhooks":{"k:{\"name\":\"keeping-0.sidegate.test\"}":{".":{},"f:clientConfig":{"f:caBundle":{}},"f:name":{}}}}"#;
+    let owned = serde_json::to_value(&ours.unwrap().fields_v1).unwrap();
+    let field = json!({ ".": {}, "f:name": {}, "f:clientConfig": { "f:caBundle": {} } });
+    let webhook = json!({ r#"k:{"name":"keeping-0.sidegate.test"}"#: field });
+    let wanted = json!({ "f:webhooks": webhook });
     assert_eq!(owned, wanted);
 }
 

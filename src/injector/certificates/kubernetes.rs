@@ -324,7 +324,7 @@ impl Keeper {
 
     fn failed(&self, error: &dyn std::error::Error) {
         metrics::failed();
-        warn!(error = %with_causes(error), "The certificate's secret could not be kept; trying again");
+        warn!(error = %with_causes(error), "The certificate could not be kept; trying again");
     }
 }
 

@@ -148,7 +148,7 @@ impl Keeper {
     fn miss(&mut self) {
         self.seen = None;
         self.lost();
-        warn!(configuration = %self.object, "The webhook configuration does not exist; waiting for it");
+        warn!(configuration = %self.object, "The configuration does not exist; waiting for it");
     }
 
     fn judge(&mut self, configuration: &Value) {
@@ -170,7 +170,7 @@ impl Keeper {
                  set failurePolicy to Ignore"
             );
         } else if self.guarded.is_some() {
-            info!(configuration = %self.object, "Only pods that ask for a sidecar need the webhook");
+            info!(configuration = %self.object, "Only pods that ask for it need the webhook");
         }
     }
 
@@ -216,7 +216,7 @@ impl Keeper {
         self.place.holds(bundle, now);
         metrics::in_place(self.kind.as_str(), true);
         if self.bundle_pending.take().is_some() {
-            info!(configuration = %self.object, "The webhook configuration trusts the webhook's CA");
+            info!(configuration = %self.object, "The configuration trusts the webhook's CA");
         }
     }
 

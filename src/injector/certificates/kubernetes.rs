@@ -243,7 +243,7 @@ impl Keeper {
         let since = self.trust.since(&content.bundle());
         Ok(match plan(&content, now, &self.terms.lifetimes, since) {
             Plan::Wait(wake) => Next::Wait(wake),
-            Plan::Take(step) => Next::Write(step, self.terms.take(step, &content, now)?),
+            Plan::Take(step) => Next::Write(step, Box::new(self.terms.take(step, &content, now)?)),
         })
     }
 
@@ -256,11 +256,14 @@ impl Keeper {
         }
         let served = self.served.as_ref().filter(|served| served.is_alive(now));
         let Some(served) = served else {
-            return Ok(Next::Write(Step::Found, self.terms.found(now)?));
+            return Ok(Next::Write(Step::Found, Box::new(self.terms.found(now)?)));
         };
         info!(%secret, "The secret was emptied; a new CA follows the one that is in use");
         let step = Step::AddAuthority;
-        Ok(Next::Write(step, self.terms.take(step, served, now)?))
+        Ok(Next::Write(
+            step,
+            Box::new(self.terms.take(step, served, now)?),
+        ))
     }
 
     fn serve(&mut self, content: &Content) {
@@ -330,5 +333,5 @@ impl Keeper {
 
 enum Next {
     Wait(SystemTime),
-    Write(Step, Content),
+    Write(Step, Box<Content>),
 }

@@ -41,7 +41,7 @@ impl Object {
             _ => CallError::Failed {
                 object,
                 verb,
-                cause,
+                cause: Box::new(cause),
             },
         }
     }
@@ -56,7 +56,7 @@ impl Object {
             watcher::Error::WatchError(status) => self.failed("watch", kube::Error::Api(status)),
             error @ watcher::Error::NoResourceVersion => CallError::Watch {
                 object: self.clone(),
-                cause: error,
+                cause: Box::new(error),
             },
         }
     }
@@ -98,7 +98,7 @@ pub enum CallError {
         verb: &'static str,
         /// Why.
         #[source]
-        cause: kube::Error,
+        cause: Box<kube::Error>,
     },
     /// An answer that a watch cannot begin with.
     #[error("cannot watch {object}")]
@@ -107,7 +107,7 @@ pub enum CallError {
         object: Object,
         /// Why.
         #[source]
-        cause: watcher::Error,
+        cause: Box<watcher::Error>,
     },
 }
 
@@ -117,6 +117,6 @@ impl CallError {
         let Self::Failed { cause, .. } = self else {
             return false;
         };
-        matches!(cause, kube::Error::Api(status) if status.is_conflict())
+        matches!(&**cause, kube::Error::Api(status) if status.is_conflict())
     }
 }

@@ -210,12 +210,18 @@ impl Args {
         environment: &Environment,
         process: Process<'_>,
     ) -> anyhow::Result<watch::Receiver<Arc<Identity>>> {
-        if !self.certificate.needs_cluster() {
-            return self.certificate.follow_files(process);
+        let certificate = &self.certificate;
+        let cluster = match certificate.needs_cluster() {
+            true => Some(self.cluster().await?),
+            false => None,
+        };
+        match (&certificate.certificate_secret, cluster) {
+            (Some(secret), Some(cluster)) => {
+                let domain = self.sidecar.cluster_domain(environment);
+                certificate.keep((cluster, secret), &domain, process)
+            }
+            (_, cluster) => certificate.follow_files(cluster, process),
         }
-        let domain = self.sidecar.cluster_domain(environment);
-        self.certificate
-            .keep(self.cluster().await?, &domain, process)
     }
 
     fn requesters(&self, environment: &Environment) -> anyhow::Result<Requesters> {

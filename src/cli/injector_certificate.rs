@@ -13,6 +13,7 @@ use crate::injector::certificates::authority::Terms;
 use crate::injector::certificates::kubernetes::{CertificateSecret, Keeper};
 use crate::injector::certificates::lifetimes::{LifetimeError, Lifetimes};
 use crate::injector::registration::kubernetes::{Keeper as RegistrationKeeper, Kind, Starting};
+use crate::injector::registration::roots::file;
 use crate::injector::registration::roots::kubernetes::Roots;
 use crate::injector::registration::trust::Trust;
 use crate::process::kubernetes::Cluster;
@@ -34,10 +35,14 @@ pub(super) struct CertificateArgs {
     /// Private key of the webhook, PEM; loaded again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     tls_key_file: Option<PathBuf>,
+    /// CA certificates of the webhook, PEM, which --mutating-webhook and --validating-webhook get as
+    /// caBundle; loaded again when they change
+    #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
+    webhook_ca_file: Option<PathBuf>,
     /// Keep a CA and a certificate in this Secret of the own namespace, which must exist, and renew
     /// them; replicas share it
     #[arg(long, value_name = "NAME")]
-    certificate_secret: Option<String>,
+    pub(super) certificate_secret: Option<String>,
     /// Own namespace, of --certificate-secret [default: that of the service account or kubeconfig]
     #[arg(long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -91,34 +96,41 @@ impl CertificateArgs {
         self.lifetimes()?;
         let is_registered = self.mutating_webhook.is_some() || self.validating_webhook.is_some();
         ensure!(
-            self.certificate_secret.is_none() || is_registered,
-            "--certificate-secret needs --mutating-webhook or --validating-webhook: without one \
-             no API server learns of the CA"
+            !self.needs_cluster() || is_registered,
+            "--certificate-secret and --webhook-ca-file need --mutating-webhook or \
+             --validating-webhook: without one no API server learns of the CA"
         );
         Ok(())
     }
 
     /// Whether the Kubernetes API is needed.
     pub(super) fn needs_cluster(&self) -> bool {
-        self.certificate_secret.is_some()
+        self.certificate_secret.is_some() || self.webhook_ca_file.is_some()
     }
 
-    /// Starts to follow the files.
+    /// Starts to follow the files, and to keep the registrations where there is a cluster.
     pub(super) fn follow_files(
         &self,
+        cluster: Option<Cluster>,
         process: Process<'_>,
     ) -> anyhow::Result<watch::Receiver<Arc<Identity>>> {
         let (identity, follower) = follow(self.files())?;
         let stop = process.tasks.shutdown();
         process.tasks.spawn("certificate", follower.run(stop));
+        if let (Some(path), Some(cluster)) = (&self.webhook_ca_file, cluster) {
+            let (roots, follower) = file::follow(path, self.propagation_wait)?;
+            let stop = process.tasks.shutdown();
+            process.tasks.spawn("webhook CA", follower.run(stop));
+            self.register(&cluster, &Roots::File(roots), &Trust::new(), process);
+        }
         Ok(identity)
     }
 
-    /// Starts to keep the Secret and the registrations. Until there is a certificate, every
+    /// Starts to keep the Secret `name` and the registrations. Until there is a certificate, every
     /// handshake fails.
     pub(super) fn keep(
         &self,
-        cluster: Cluster,
+        (cluster, name): (Cluster, &str),
         cluster_domain: &str,
         process: Process<'_>,
     ) -> anyhow::Result<watch::Receiver<Arc<Identity>>> {
@@ -132,7 +144,6 @@ impl CertificateArgs {
             lifetimes: self.lifetimes()?,
             names: vec![service.clone(), format!("{service}.{cluster_domain}")],
         };
-        let name = self.certificate_secret.as_deref().unwrap_or_default();
         let secret = CertificateSecret::new(&cluster, name, terms.names.clone());
         let trust = Trust::new();
         let starting = process.readiness.wait_for("certificate");

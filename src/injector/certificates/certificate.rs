@@ -60,6 +60,21 @@ impl Certificate {
         })
     }
 
+    /// Reads every certificate of a PEM text; at least one.
+    pub fn parse_all(pem: &str) -> Result<Vec<Self>, CertificateError> {
+        const END: &str = "-----END CERTIFICATE-----";
+        let parts = pem.split_inclusive(END).filter(|part| part.contains(END));
+        let all: Vec<_> = parts
+            // Without the text that some tools write before it.
+            .map(|part| &part[part.find("-----BEGIN").unwrap_or(0)..])
+            .map(|part| Self::parse(part.as_bytes()))
+            .collect::<Result<_, _>>()?;
+        match all.is_empty() {
+            true => Err(CertificateError::Certificate),
+            false => Ok(all),
+        }
+    }
+
     /// As it is written.
     pub fn pem(&self) -> &str {
         &self.pem

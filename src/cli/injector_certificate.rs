@@ -35,8 +35,8 @@ pub(super) struct CertificateArgs {
     /// Private key of the webhook, PEM; loaded again when it changes
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     tls_key_file: Option<PathBuf>,
-    /// CA certificates of the webhook, PEM, which --mutating-webhook and --validating-webhook get as
-    /// caBundle; loaded again when they change
+    /// CA certificates of the webhook, PEM, which --mutating-webhook and --validating-webhook get
+    /// as caBundle; loaded again when they change
     #[arg(long, value_name = "FILE", requires = "tls_cert_file")]
     webhook_ca_file: Option<PathBuf>,
     /// Keep a CA and a certificate in this Secret of the own namespace, which must exist, and renew

@@ -12,5 +12,6 @@ mod crds;
 mod keeping;
 mod registration;
 mod resources;
+mod rights;
 mod secret_store;
 mod version;

@@ -1,5 +1,7 @@
 //! Values: what the chart refuses, and that it renders the same each time.
 
+use std::process::Command;
+
 use super::{chart, helm, object, objects, template};
 
 /// Values of every part that a release may be without.
@@ -145,4 +147,30 @@ fn the_image_of_sidecars_is_the_injectors_unless_named() {
     assert_eq!(images(&[tag, &digest]), same(&pinned));
     let other = "--set=sidecar.image.repository=b/sidecar";
     assert_eq!(images(&[tag, other]).1, format!("b/sidecar:{version}"));
+}
+
+/// The program reads every argument before it comes to `--help`.
+#[test]
+fn the_program_takes_the_arguments_of_every_mode() {
+    let more = [
+        "--set=allowedServiceAccounts={ci:builder,tools:*}",
+        "--set=sidecar.ignoreEntrypointTolerations[0].key=virtual-node",
+        "--set=controlPlane.namespace=dapr-system,controlPlane.address=api:443",
+        "--set=sidecar.runAsUser=1000,workerThreads=4,listenAddress=::",
+        "--set=certificate.provided.secretName=own",
+    ];
+    for mode in ["self", "certManager", "provided"] {
+        let mode = format!("--set=certificate.mode={mode}");
+        let objects = objects(&[&[mode.as_str()], &more[..], &EVERYTHING].concat());
+        let injector = object(&objects, "Deployment", "sidegate-injector");
+        let arguments = &injector["spec"]["template"]["spec"]["containers"][0]["args"];
+        let arguments: Vec<String> = serde_json::from_value(arguments.clone()).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_sidegate"))
+            .args(arguments)
+            .arg("--help")
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{mode}: {error}");
+    }
 }

@@ -48,14 +48,12 @@ pub enum PolicyError {
         in_the_way: Option<String>,
     },
     /// There are several of that name.
-    #[error("policy {name:?} is there twice: {first} and {second}")]
+    #[error("policy {name:?} is there twice: {} and {}", .places[0], .places[1])]
     Duplicate {
         /// What `--policy` names.
         name: String,
-        /// Where the first one stands.
-        first: Origin,
-        /// Where the second one stands.
-        second: Origin,
+        /// Where the first two stand.
+        places: Box<[Origin; 2]>,
     },
     /// It cannot be read.
     #[error("policy {name:?} cannot be used")]
@@ -64,7 +62,7 @@ pub enum PolicyError {
         name: String,
         /// Why.
         #[source]
-        cause: ResourceError,
+        cause: Box<ResourceError>,
     },
 }
 
@@ -89,11 +87,14 @@ impl Choice<'_> {
             (None, _) => Err(PolicyError::Missing { name, in_the_way }),
             (Some(first), Some(second)) => Err(PolicyError::Duplicate {
                 name,
-                first: first.origin.clone(),
-                second: second.origin.clone(),
+                places: Box::new([first.origin.clone(), second.origin.clone()]),
             }),
-            (Some(document), None) => Policy::decode(document.clone())
-                .map_err(|cause| PolicyError::Unreadable { name, cause }),
+            (Some(document), None) => {
+                Policy::decode(document.clone()).map_err(|cause| PolicyError::Unreadable {
+                    name,
+                    cause: Box::new(cause),
+                })
+            }
         }
     }
 

@@ -57,14 +57,25 @@ impl ApiServer {
     /// The server of this process, ready.
     pub(crate) async fn shared() -> &'static Self {
         let server = SHARED.get_or_init(|| async { Self::start() }).await;
-        let client = server.client().await;
+        server.ready().await;
+        server
+    }
+
+    /// A server of the test's own, ready, without the kinds that other tests install.
+    pub(crate) async fn bare() -> &'static Self {
+        let server: &'static Self = Box::leak(Box::new(Self::start()));
+        server.ready().await;
+        server
+    }
+
+    async fn ready(&self) {
+        let client = self.client().await;
         eventually("the API server is ready", async || {
             let ready = http::Request::get("/readyz").body(Vec::new()).unwrap();
-            server.check_that_it_runs();
+            self.check_that_it_runs();
             client.request_text(ready).await.ok()
         })
         .await;
-        server
     }
 
     fn check_that_it_runs(&self) {
@@ -101,6 +112,11 @@ impl ApiServer {
             url,
             _supervisor: stdin,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn authority(&self) -> &str {
+        self.url.trim_start_matches("https://")
     }
 
     /// The kubeconfig file of a member of `system:masters`.
@@ -163,6 +179,14 @@ impl ApiServer {
         let path = self.dir.join(format!("{namespace}-{account}.kubeconfig"));
         write_kubeconfig(&path, &self.dir, &self.url, namespace, &token);
         path
+    }
+
+    /// Whether kubectl succeeds as a member of `system:masters`.
+    pub(crate) fn succeeds(&self, arguments: &[&str]) -> bool {
+        let mut command = Command::new(self.bin.join("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig());
+        let output = command.args(arguments).output();
+        output.unwrap().status.success()
     }
 
     /// Runs kubectl as a member of `system:masters`; its standard output.

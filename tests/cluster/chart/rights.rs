@@ -75,17 +75,19 @@ fn sidecars_may_read_resources_in_named_namespaces_only() {
     let objects = objects(&["--set=sidecarRbac.namespaces={shop}"]);
     let role = object(&objects, "Role", "sidegate-sidecar");
     assert_eq!(role["metadata"]["namespace"], "shop");
-    let verbs = json!(["get", "list", "watch"]);
+    let verbs = json!(["list", "watch"]);
     assert_eq!(
         role["rules"],
         json!([
             {
                 "apiGroups": ["dapr.io"],
-                "resources": [
-                    "components", "configurations", "httpendpoints", "resiliencies",
-                    "subscriptions",
-                ],
+                "resources": ["components", "configurations"],
                 "verbs": verbs,
+            },
+            {
+                "apiGroups": ["dapr.io"],
+                "resources": ["httpendpoints", "resiliencies", "subscriptions"],
+                "verbs": ["list"],
             },
             {"apiGroups": ["sidegate.dev"], "resources": ["sidecarpolicies"], "verbs": verbs},
         ])

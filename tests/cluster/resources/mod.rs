@@ -1,6 +1,7 @@
 //! A sidecar that reads the resources of its namespace from the cluster.
 
 mod components;
+mod connection;
 mod rights;
 mod rules;
 
@@ -38,8 +39,7 @@ impl Namespace {
     /// One whose service account may read every resource.
     async fn new(prefix: &str) -> Self {
         let namespace = Self::without_rights(prefix).await;
-        namespace.grant("dapr.io", &["components", "configurations"], VERBS);
-        namespace.grant("sidegate.dev", &["sidecarpolicies"], VERBS);
+        namespace.grant_all(VERBS).await;
         namespace
     }
 
@@ -57,8 +57,41 @@ impl Namespace {
         }
     }
 
+    /// Gives the service account these verbs on every kind that has an effect.
+    async fn grant_all(&self, verbs: &[&str]) {
+        let kinds = ["components", "configurations"];
+        self.grant("dapr.io", &kinds, verbs).await;
+        self.grant("sidegate.dev", &["sidecarpolicies"], verbs)
+            .await;
+    }
+
+    /// Gives the service account rights, and waits until they count.
+    async fn grant(&self, group: &str, resources: &[&str], verbs: &[&str]) {
+        self.allow(group, resources, verbs);
+        for (resource, verb) in resources
+            .iter()
+            .flat_map(|one| verbs.iter().map(move |verb| (one, verb)))
+        {
+            let account = format!("--as=system:serviceaccount:{}:default", self.name);
+            let resource = format!("{resource}.{group}");
+            let question = [
+                "auth",
+                "can-i",
+                verb,
+                &resource,
+                &account,
+                "--namespace",
+                &self.name,
+            ];
+            eventually("the right counts", async || {
+                self.server.succeeds(&question).then_some(())
+            })
+            .await;
+        }
+    }
+
     /// Gives the service account rights, by a Role of the name of the group.
-    fn grant(&self, group: &str, resources: &[&str], verbs: &[&str]) {
+    fn allow(&self, group: &str, resources: &[&str], verbs: &[&str]) {
         let role = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
@@ -118,6 +151,16 @@ impl Namespace {
         .collect()
     }
 
+    /// A kubeconfig of the service account, for a server at another address.
+    async fn kubeconfig_at(&self, address: SocketAddr) -> String {
+        let kubeconfig = self.server.kubeconfig_of(&self.name, "default").await;
+        let text = std::fs::read_to_string(kubeconfig).unwrap();
+        let moved = self.dir.path().join("moved.kubeconfig");
+        let text = text.replace(self.server.authority(), &address.to_string());
+        std::fs::write(&moved, text).unwrap();
+        format!("--kubeconfig={}", moved.display())
+    }
+
     async fn start(&self, flags: &[&str]) -> Running {
         Running::start(self.bind(flags).await.unwrap())
     }
@@ -141,8 +184,8 @@ impl Namespace {
             .collect()
     }
 
-    /// The lines that the program logs until its standard input closes or it ends.
-    async fn log_until(&self, flags: &[&str], text: &str) -> Vec<String> {
+    /// The lines that the program logs until each of the texts is in one of them.
+    async fn log_until(&self, flags: &[&str], texts: &[&str]) -> Vec<String> {
         use tokio::io::{AsyncBufReadExt as _, BufReader};
         let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_sidegate"))
             .arg("sidecar")
@@ -158,13 +201,15 @@ impl Namespace {
         let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
         let mut log = Vec::new();
         while let Some(line) = lines.next_line().await.unwrap() {
-            let found = line.contains(text);
             log.push(line);
-            if found {
+            if texts
+                .iter()
+                .all(|text| log.iter().any(|line| line.contains(text)))
+            {
                 return log;
             }
         }
-        panic!("no line with {text:?} in {log:#?}");
+        panic!("not all of {texts:?} in {log:#?}");
     }
 }
 

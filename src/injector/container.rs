@@ -141,9 +141,9 @@ fn ports(settings: &Settings) -> Vec<ContainerPort> {
     declared.collect()
 }
 
-/// The containers after a native sidecar start when its API can be used. A startup probe would say so
-/// too, but a kubelet asks at most once a second, and acts on the answer up to a second later; after
-/// a hook it goes on at once. Never whether the app answers: the app starts only after this.
+/// The containers after a native sidecar start when its API can be used. A startup probe would say
+/// so too, but a kubelet asks at most once a second, and acts on the answer up to a second later;
+/// after a hook it goes on at once. Never whether the app answers: the app starts only after this.
 fn until_usable() -> Lifecycle {
     let wait = [
         PROGRAM,

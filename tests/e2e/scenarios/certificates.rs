@@ -8,17 +8,18 @@ use super::install::helm_install;
 use crate::cluster::{Cluster, SYSTEM};
 use crate::pods::{container, pod, sidecars, template};
 
-/// Changes of the CA that have to pass.
+/// Changes of the certificate, and among them of its CA, that have to pass.
 const ROTATIONS: usize = 5;
+const AUTHORITIES: usize = 2;
 
-/// Pods are created all the time while the CA changes again and again: each gets its sidecar.
+/// Pods are created all the time while certificates change again and again: each gets its sidecar.
 pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
     let namespace = "rotating";
     cluster.namespace(namespace);
     let lifetimes = [
-        "--set=certificate.self.caLifetime=24s",
-        "--set=certificate.self.leafLifetime=12s",
-        "--set=certificate.self.propagationWait=2s",
+        "--set=certificate.self.caLifetime=54s",
+        "--set=certificate.self.leafLifetime=18s",
+        "--set=certificate.self.propagationWait=5s",
     ];
     helm_install(cluster, "charts/sidegate", &lifetimes);
     let annotations = json!({ "dapr.io/enabled": "true", "dapr.io/app-id": "app" });
@@ -26,22 +27,27 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
         "new",
         &template(&annotations, &container(cluster, &["wait"])),
     );
-    let (mut authorities, mut bundles) = (BTreeSet::new(), BTreeSet::new());
+    let [mut certificates, mut authorities, mut bundles] = [const { BTreeSet::new() }; 3];
     let mut made = 0;
-    while authorities.len() <= ROTATIONS {
+    while certificates.len() <= ROTATIONS || authorities.len() <= AUTHORITIES {
         for _ in 0..5 {
             // The API server calls the webhooks of a dry run as those of any other request.
             assert_eq!(sidecars(&cluster.dry_run(namespace, &pod)).len(), 1);
             made += 1;
         }
         let secret = cluster.object(SYSTEM, "secret", "sidegate-injector-certificate");
+        certificates.insert(secret["data"]["tls.crt"].to_string());
         authorities.insert(secret["data"]["ca.crt"].to_string());
         let webhook = cluster.object(SYSTEM, "mutatingwebhookconfiguration", "sidegate-injector");
         bundles.insert(webhook["webhooks"][0]["clientConfig"]["caBundle"].to_string());
     }
-    println!("   {made} pods while the CA changed {ROTATIONS} times");
+    let (changes, of_authority) = (certificates.len() - 1, authorities.len() - 1);
+    println!(
+        "   {made} pods while the certificate changed {changes} times, and its CA {of_authority} \
+         times"
+    );
     assert!(
-        bundles.len() > ROTATIONS,
+        bundles.len() > authorities.len(),
         "the old and the new CA stand together for a while"
     );
     helm_install(cluster, "charts/sidegate", &[]);

@@ -33,13 +33,6 @@ pub(crate) fn helm_install(cluster: &Cluster, chart: &str, settings: &[&str]) {
 pub(crate) fn installs_and_passes_its_own_test(cluster: &Cluster) {
     helm_install(cluster, "charts/sidegate", &[]);
     cluster.rolled_out(SYSTEM, "deployment/sidegate-injector");
-    let said = cluster.helm(&[
-        "test",
-        "sidegate",
-        "--namespace",
-        SYSTEM,
-        PATIENCE,
-        "--logs",
-    ]);
+    let said = cluster.helm(&["test", "sidegate", "--namespace", SYSTEM, PATIENCE]);
     assert!(said.contains("Succeeded"), "{said}");
 }

@@ -90,7 +90,7 @@ pub(crate) const ALL: &[Entry] = &[
     ),
     (
         "certificates",
-        "five new CAs while pods are created all the time",
+        "certificates that live for seconds, while pods are created all the time",
         certificates::rotate_while_pods_are_created,
     ),
     ("scale", "500 pods of one Deployment", scale::of_500_pods),

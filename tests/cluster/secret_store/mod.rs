@@ -250,6 +250,32 @@ async fn each_read_needs_one_right_and_its_error_names_it() {
 }
 
 #[tokio::test]
+async fn the_role_of_the_documentation_gives_what_it_says() {
+    let place = Place::new("documented").await;
+    let page = include_str!("../../../docs/secrets.md");
+    let (_, yaml) = page.split_once("```yaml\n").unwrap();
+    let (yaml, _) = yaml.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("role.yaml");
+    std::fs::write(&file, yaml.replace("shop", &place.namespace)).unwrap();
+    let output = place
+        .server
+        .kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    assert_eq!(output.lines().count(), 2, "{output}");
+    for name in ["database", "mail", "other"] {
+        place.secret(name, &[(name, b"v")]).await;
+    }
+    let store = place.store(&[]).await;
+    eventually("the Role counts", async || {
+        store.get("mail", &none()).await.ok()
+    })
+    .await;
+    assert_eq!(read(&store, "database").await, "database");
+    assert!(read(&store, "other").await.contains("is forbidden"));
+    assert!(store.bulk(&none()).await.is_err());
+}
+
+#[tokio::test]
 async fn reads_every_page() {
     let place = Place::new("pages").await;
     place.grant(&["list"], &[]).await;

@@ -15,6 +15,7 @@ use sidegate::testing::eventually::eventually;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+mod kubernetes;
 mod loading;
 mod policy;
 mod reads;

@@ -152,7 +152,9 @@ impl CertificateArgs {
         let bundle = followers.bundle;
         let stop = process.tasks.shutdown();
         process.tasks.spawn("certificate", keeper.run(stop));
-        self.register(&cluster, &Roots::Secret { secret, bundle }, &trust, process);
+        let secret = Box::new(secret);
+        let roots = Roots::Secret { secret, bundle };
+        self.register(&cluster, &roots, &trust, process);
         Ok(followers.identity)
     }
 

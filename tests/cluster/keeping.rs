@@ -182,6 +182,7 @@ impl Kept {
         let (keeper, followers) =
             Keeper::new(secret.clone(), terms, files, trust.clone(), starting).unwrap();
         let bundle = followers.bundle;
+        let secret = Box::new(secret);
         let roots = Roots::Secret { secret, bundle };
         let mut tasks = JoinSet::new();
         let stop = CancellationToken::new();

@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "a scenario fails by panicking, and its outcome is printed"
+    clippy::disallowed_methods,
+    reason = "a scenario fails by panicking, its outcome is printed, and variables choose it"
 )]
 
 mod cluster;

@@ -48,6 +48,13 @@ pub(crate) fn with_tokens() -> Value {
     })
 }
 
+/// The same where the app's containers get both tokens too.
+pub(crate) fn with_tokens_for_the_app() -> Value {
+    let mut annotations = with_tokens();
+    annotations["sidegate.dev/app-env-tokens"] = json!("true");
+    annotations
+}
+
 /// The two Secrets that [`with_tokens`] names.
 pub(crate) fn tokens(api: &str, app: &str) -> Vec<Value> {
     vec![secret("dapr-api-token", api), secret("app-api-token", app)]

@@ -8,7 +8,7 @@ use super::install::helm_install;
 use crate::cluster::{Cluster, PATIENCE};
 use crate::pods::{
     API_TOKEN, APP_TOKEN, container, deployment, pod, serving, sidecars, template, tokens,
-    with_tokens,
+    with_tokens, with_tokens_for_the_app,
 };
 
 /// A webhook of somebody else's.
@@ -74,16 +74,20 @@ fn settle(cluster: &Cluster, neighbour: &Neighbour<'_>) {
         ],
     );
     cluster.rolled_out(name, "deployment/webhook");
-    let bundle = k8s_openapi::ByteString(authority.certificate().into_bytes());
-    let configuration = json!({
+    cluster.apply(name, &[registration(neighbour, authority.certificate())]);
+}
+
+/// What makes the API server call it.
+fn registration(neighbour: &Neighbour<'_>, bundle: String) -> Value {
+    json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": name },
+        "metadata": { "name": neighbour.name },
         "webhooks": [{
             "name": neighbour.webhook,
             "clientConfig": {
-                "service": { "namespace": name, "name": "webhook", "path": "/mutate" },
-                "caBundle": bundle,
+                "service": { "namespace": neighbour.name, "name": "webhook", "path": "/mutate" },
+                "caBundle": k8s_openapi::ByteString(bundle.into_bytes()),
             },
             "rules": [{
                 "apiGroups": [""],
@@ -97,8 +101,7 @@ fn settle(cluster: &Cluster, neighbour: &Neighbour<'_>) {
             "reinvocationPolicy": "IfNeeded",
             "failurePolicy": "Fail",
         }],
-    });
-    cluster.apply(name, &[configuration]);
+    })
 }
 
 fn leave(cluster: &Cluster, neighbour: &str) {
@@ -185,9 +188,7 @@ pub(crate) fn add_before_and_after_us(cluster: &Cluster) {
     settle(cluster, &after);
     let namespace = "meshed";
     labelled_namespace(cluster, namespace, "mesh");
-    let mut annotations = with_tokens();
-    annotations["sidegate.dev/app-env-tokens"] = json!("true");
-    let template = template(&annotations, &serving(cluster));
+    let template = template(&with_tokens_for_the_app(), &serving(cluster));
     let additions = ["CLOUD_TOKEN_FILE", "MESH", "daprd"];
     let made = ready_pod(cluster, namespace, &template, &additions);
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::pods::{
     API_TOKEN, APP_TOKEN, container, deployment, pod, service, serving, template, tokens,
-    with_tokens,
+    with_tokens_for_the_app,
 };
 
 /// The requests that the application has to answer meanwhile, at the least.
@@ -15,10 +15,7 @@ pub(crate) fn loses_no_request(cluster: &Cluster) {
     let namespace = "rotation";
     cluster.namespace(namespace);
     cluster.apply(namespace, &tokens(API_TOKEN, APP_TOKEN));
-    let mut annotations = with_tokens();
-    // The app and its sidecar read both tokens when the pod starts.
-    annotations["sidegate.dev/app-env-tokens"] = json!("true");
-    let app = template(&annotations, &serving(cluster));
+    let app = template(&with_tokens_for_the_app(), &serving(cluster));
     let client = json!({
         "metadata": { "labels": { "app": "client" } },
         "spec": {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::pods::{
     API_TOKEN, APP_TOKEN, deployment, secret, serving, sidecars, template, tokens, with_tokens,
+    with_tokens_for_the_app,
 };
 
 /// What lets the sidecars of a namespace read one Secret through the store `kubernetes`.
@@ -41,7 +42,7 @@ pub(crate) fn guard_the_api_and_reach_the_app(cluster: &Cluster) {
     cluster.apply(namespace, &tokens(API_TOKEN, APP_TOKEN));
     cluster.apply(namespace, &[secret("database", "s3cret")]);
     cluster.apply(namespace, &right_to_read(&["database"]));
-    let template = template(&with_tokens(), &serving(cluster));
+    let template = template(&with_tokens_for_the_app(), &serving(cluster));
     cluster.apply(namespace, &[deployment("app", 3, &template)]);
     cluster.rolled_out(namespace, "deployment/app");
 

@@ -16,7 +16,7 @@ pub enum Roots {
     /// The Secret with the webhook's own CA.
     Secret {
         /// To read it anew.
-        secret: CertificateSecret,
+        secret: Box<CertificateSecret>,
         /// As it was seen last.
         bundle: watch::Receiver<Option<String>>,
     },

@@ -15,6 +15,7 @@ help: ## List these commands
 check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test cluster --test e2e -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
 	    $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test tidy --test chart

@@ -17,6 +17,8 @@ pub(crate) struct Cluster {
     pub(crate) image: String,
     /// The image of the program in `tests/e2e/app`.
     pub(crate) app_image: String,
+    /// The folder of the scripts of the node, where the node is ours.
+    node: Option<String>,
 }
 
 /// What a command said.
@@ -35,6 +37,7 @@ impl Cluster {
         Self {
             image: variable("E2E_SIDEGATE_IMAGE", sidegate),
             app_image: variable("E2E_APP_IMAGE", "localhost/e2e-app:1"),
+            node: std::env::var("E2E_NODE").ok(),
         }
     }
 
@@ -136,6 +139,24 @@ impl Cluster {
     /// Deletes a namespace with all that is in it, without waiting for its end.
     pub(crate) fn forget(&self, namespace: &str) {
         self.kubectl(&format!("delete namespace {namespace} --wait=false"));
+    }
+
+    /// Kills the process of one injector without a warning; where the node is not ours, deletes its
+    /// pod without one.
+    pub(crate) fn kill_a_replica(&self) {
+        let killed = match &self.node {
+            Some(node) => {
+                let arguments = ["pkill", "-KILL", "-o", "-f", "^/sidegate injector"];
+                run(&format!("{node}/inside"), arguments, None)
+            }
+            None => {
+                let pods = self.objects(SYSTEM, "pods", "app.kubernetes.io/component=injector");
+                let name = pods[0]["metadata"]["name"].as_str().unwrap();
+                let delete = format!("-n {SYSTEM} delete pod {name} --grace-period=0 --force");
+                self.try_kubectl(&delete)
+            }
+        };
+        killed.must("kill an injector");
     }
 
     /// Prints what somebody who looks for the cause of a failure wants to see.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::install::helm_install;
+use super::install::{helm_install, uninstall};
 use crate::cluster::{Cluster, SYSTEM};
 use crate::pods::{container, pod, sidecars, template};
 
@@ -22,6 +22,16 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
         "--set=certificate.self.propagationWait=5s",
     ];
     helm_install(cluster, "charts/sidegate", &lifetimes);
+    // The certificate that is there would be good for months: an empty Secret is a change of CA.
+    let remove = r#"[{"op":"remove","path":"/data"}]"#;
+    let secret = [
+        "secret",
+        "sidegate-injector-certificate",
+        "--type=json",
+        "-p",
+        remove,
+    ];
+    cluster.kubectl_with(&[&["-n", SYSTEM, "patch"], &secret[..]].concat());
     let annotations = json!({ "dapr.io/enabled": "true", "dapr.io/app-id": "app" });
     let pod = pod(
         "new",
@@ -50,6 +60,7 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
         bundles.len() > authorities.len(),
         "the old and the new CA stand together for a while"
     );
-    helm_install(cluster, "charts/sidegate", &[]);
     cluster.forget(namespace);
+    uninstall(cluster);
+    helm_install(cluster, "charts/sidegate", &[]);
 }

@@ -30,6 +30,21 @@ pub(crate) fn helm_install(cluster: &Cluster, chart: &str, settings: &[&str]) {
     cluster.helm(&arguments);
 }
 
+/// Runs `helm uninstall`, and deletes the namespace too.
+pub(crate) fn uninstall(cluster: &Cluster) {
+    cluster.helm(&[
+        "uninstall",
+        "sidegate",
+        "--namespace",
+        SYSTEM,
+        "--wait",
+        PATIENCE,
+    ]);
+    let left = cluster.kubectl(&format!("-n {SYSTEM} get secrets -o name"));
+    assert_eq!(left, "", "no key stays behind");
+    cluster.kubectl(&format!("delete namespace {SYSTEM} {PATIENCE}"));
+}
+
 pub(crate) fn installs_and_passes_its_own_test(cluster: &Cluster) {
     helm_install(cluster, "charts/sidegate", &[]);
     cluster.rolled_out(SYSTEM, "deployment/sidegate-injector");

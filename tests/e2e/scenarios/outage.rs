@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use sidegate::testing::eventually::eventually_blocking;
 
 use crate::cluster::{Cluster, SYSTEM};
-use crate::pods::{container, deployment, pod, sidecars, template};
+use crate::pods::{container, deployment, sidecars, template};
 
+const PODS: u32 = 100;
 const INJECTOR: &str = "app.kubernetes.io/component=injector";
 
 /// A pod that is injected and costs nothing: no node takes it.
@@ -15,34 +16,26 @@ fn unscheduled(cluster: &Cluster, annotations: &Value) -> Value {
     template
 }
 
-/// One replica is killed while 100 pods are created: all of them are injected.
+/// One replica is killed, again and again, while 100 pods are created: all of them are injected.
 pub(crate) fn of_one_replica_is_not_seen(cluster: &Cluster) {
     let namespace = "one-replica";
     cluster.namespace(namespace);
     let annotations = json!({ "dapr.io/enabled": "true", "dapr.io/app-id": "app" });
     let template = unscheduled(cluster, &annotations);
-    let pods: Vec<_> = (0..100)
-        .map(|n| pod(&format!("pod-{n}"), &template))
-        .collect();
-    let (early, late) = pods.split_at(30);
-    cluster.apply(namespace, early);
-    std::thread::scope(|scope| {
-        let killing = scope.spawn(|| {
-            // Without a grace period the kubelet sends SIGKILL at once.
-            let injectors = cluster.objects(SYSTEM, "pods", INJECTOR);
-            assert_eq!(injectors.len(), 2);
-            let name = injectors[0]["metadata"]["name"].as_str().unwrap();
-            let delete = format!("-n {SYSTEM} delete pod {name} --grace-period=0 --force");
-            cluster.kubectl(&delete);
-        });
-        cluster.apply(namespace, late);
-        killing.join().unwrap();
+    cluster.apply(namespace, &[deployment("app", PODS, &template)]);
+    let mut killed = 0;
+    let pods = eventually_blocking("all pods are created", || {
+        let pods = cluster.objects(namespace, "pods", "app=app");
+        if killed == 0 || killed * 30 < pods.len() {
+            cluster.kill_a_replica();
+            killed += 1;
+        }
+        (pods.len() == PODS as usize).then_some(pods)
     });
-    let pods = cluster.objects(namespace, "pods", "app=app");
-    assert_eq!(pods.len(), 100);
     for pod in &pods {
         assert_eq!(sidecars(pod).len(), 1, "{}", pod["metadata"]["name"]);
     }
+    println!("   {PODS} pods, {killed} times a replica was killed");
     cluster.rolled_out(SYSTEM, "deployment/sidegate-injector");
     cluster.forget(namespace);
 }

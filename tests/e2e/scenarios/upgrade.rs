@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::install::{helm_install, images};
+use super::install::{helm_install, images, uninstall};
 use crate::cluster::{Cluster, PATIENCE, SYSTEM};
 
 const CERTIFICATE: &str = "sidegate-injector-certificate";
@@ -124,20 +124,6 @@ pub(crate) fn away_leaves_nothing(cluster: &Cluster) {
         kinds.contains("components.dapr.io"),
         "the resources of users stay: {kinds}"
     );
-}
-
-fn uninstall(cluster: &Cluster) {
-    cluster.helm(&[
-        "uninstall",
-        "sidegate",
-        "--namespace",
-        SYSTEM,
-        "--wait",
-        PATIENCE,
-    ]);
-    let left = cluster.kubectl(&format!("-n {SYSTEM} get secrets -o name"));
-    assert_eq!(left, "", "no key stays behind");
-    cluster.kubectl(&format!("delete namespace {SYSTEM} {PATIENCE}"));
 }
 
 fn copy(from: &Path, to: &Path) {

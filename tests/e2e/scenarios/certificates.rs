@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
 
 use super::install::{helm_install, uninstall};
 use crate::cluster::{Cluster, SYSTEM};
@@ -37,8 +38,8 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
         "new",
         &template(&annotations, &container(cluster, &["wait"])),
     );
-    let [mut certificates, mut authorities, mut bundles] = [const { BTreeSet::new() }; 3];
-    let mut made = 0;
+    let [mut certificates, mut authorities] = [const { BTreeSet::new() }; 2];
+    let (mut made, mut most_trusted) = (0, 0);
     while certificates.len() <= ROTATIONS || authorities.len() <= AUTHORITIES {
         for _ in 0..5 {
             // The API server calls the webhooks of a dry run as those of any other request.
@@ -46,10 +47,16 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
             made += 1;
         }
         let secret = cluster.object(SYSTEM, "secret", "sidegate-injector-certificate");
-        certificates.insert(secret["data"]["tls.crt"].to_string());
-        authorities.insert(secret["data"]["ca.crt"].to_string());
+        let authority = decoded(&secret["data"]["ca.crt"]);
         let webhook = cluster.object(SYSTEM, "mutatingwebhookconfiguration", "sidegate-injector");
-        bundles.insert(webhook["webhooks"][0]["clientConfig"]["caBundle"].to_string());
+        let bundle = decoded(&webhook["webhooks"][0]["clientConfig"]["caBundle"]);
+        assert!(
+            bundle.contains(authority.trim()),
+            "the CA that signs is trusted: {authority}{bundle}"
+        );
+        most_trusted = most_trusted.max(bundle.matches("BEGIN").count());
+        certificates.insert(secret["data"]["tls.crt"].to_string());
+        authorities.insert(authority);
     }
     let (changes, of_authority) = (certificates.len() - 1, authorities.len() - 1);
     println!(
@@ -57,10 +64,15 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
          times"
     );
     assert!(
-        bundles.len() > authorities.len(),
+        most_trusted > 1,
         "the old and the new CA stand together for a while"
     );
     cluster.forget(namespace);
     uninstall(cluster);
     helm_install(cluster, "charts/sidegate", &[]);
+}
+
+fn decoded(base64: &Value) -> String {
+    let bytes: ByteString = serde_json::from_value(base64.clone()).unwrap();
+    String::from_utf8(bytes.0).unwrap()
 }

@@ -80,16 +80,17 @@ pub(crate) fn by_templates_does_not_drift(cluster: &Cluster) {
         "two renderings are the same to the byte"
     );
     fs::write(&file, rendered).unwrap();
-    let file = file.display();
+    let file = file.display().to_string();
     cluster.kubectl(&format!("-n {SYSTEM} apply -f {file}"));
     cluster.rolled_out(SYSTEM, "deployment/sidegate-injector");
     let before = certificate(cluster);
-    let again = cluster.kubectl(&format!("-n {SYSTEM} apply -f {file}"));
-    let changed: Vec<_> = again
-        .lines()
-        .filter(|line| !line.ends_with("unchanged"))
-        .collect();
-    assert!(changed.is_empty(), "{changed:#?}");
+    let generations = || {
+        let path = "jsonpath={range .items[*]}{.kind} {.metadata.generation}{\"\\n\"}{end}";
+        cluster.kubectl_with(&["-n", SYSTEM, "get", "-f", &file, "-o", path])
+    };
+    let generation = generations();
+    cluster.kubectl(&format!("-n {SYSTEM} apply -f {file}"));
+    assert_eq!(generations(), generation, "nothing is changed again");
     let drift = cluster.try_kubectl(&format!("-n {SYSTEM} diff -f {file}"));
     assert_eq!(
         (drift.succeeded, drift.out.as_str()),

@@ -2,9 +2,9 @@
 # What is tested against Kubernetes: cluster.sh chart|api|node...
 #
 # chart: the part of api that is about the chart
-# api:  tests/cluster, against a real kube-apiserver and etcd on loopback
-# node: tests/e2e, on a real node in namespaces of its own, or with E2E_EXISTING=1 on the cluster of
-#       the current kubeconfig
+# api:   tests/cluster, against a real kube-apiserver and etcd on loopback
+# node:  tests/e2e, on a real node in namespaces of its own, or with E2E_EXISTING=1 on the cluster of
+#        the current kubeconfig
 #
 # What this machine cannot run is counted as skipped with the reason; with CI=true that is a
 # failure.
@@ -38,8 +38,9 @@ for what in "$@"; do
             if needs tests/node/tools; then "$cargo" test --locked --test cluster; fi
             ;;
         node)
-            existing=${E2E_EXISTING:+yes}
-            if [ -n "$existing" ] || { needs tests/node/packages && needs tests/node/tools; }; then
+            if [ -n "${E2E_EXISTING:-}" ]; then
+                tests/e2e/run
+            elif needs tests/node/packages && needs tests/node/tools; then
                 folder=$(image/build-static "$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" \
                     --bin sidegate --example e2e-app)
                 tests/e2e/run "$folder/sidegate" "$folder/examples/e2e-app"

@@ -12,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 skipped=0
+times=()
 
 # needs COMMAND...: whether what a test needs is there; ends the script where it should be and is not.
 needs() {
@@ -28,6 +29,7 @@ needs() {
 }
 
 for what in "$@"; do
+    start=$SECONDS
     case $what in
         chart)
             if needs tests/node/tools; then
@@ -51,8 +53,11 @@ for what in "$@"; do
             exit 2
             ;;
     esac
+    seconds=$((SECONDS - start))
+    times+=("against Kubernetes, $what: $((seconds / 60)).$((seconds % 60 / 6)) minutes")
 done
 
+printf '%s\n' "${times[@]}"
 echo "against Kubernetes: $skipped skipped"
 if [ "$skipped" -gt 0 ] && [ "${CI:-}" = true ]; then
     echo "a skip is a failure where CI=true" >&2

@@ -1,5 +1,6 @@
 //! A Secret and webhook configurations, and replicas that keep them.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use sidegate::injector::certificates::authority::Terms;
 use sidegate::injector::certificates::kubernetes::{CertificateSecret, Keeper};
 use sidegate::injector::certificates::lifetimes::Lifetimes;
 use sidegate::injector::registration::kubernetes::{Keeper as RegistrationKeeper, Kind, Starting};
+use sidegate::injector::registration::roots::file::follow;
 use sidegate::injector::registration::roots::kubernetes::Roots;
 use sidegate::injector::registration::trust::Trust;
 use sidegate::process::kubernetes::{Access, Cluster};
@@ -158,13 +160,17 @@ impl Kept {
         patched.await.unwrap();
     }
 
-    /// Starts a replica that keeps all of it, with the rights of everybody.
-    pub(crate) async fn replica(&self, [ca, leaf, wait]: [u64; 3]) -> Replica {
+    async fn cluster(&self) -> Cluster {
         let access = Access::Kubeconfig(self.server.kubeconfig());
-        let cluster = Cluster {
+        Cluster {
             namespace: self.namespace.clone(),
             ..Cluster::connect(&access).await.unwrap()
-        };
+        }
+    }
+
+    /// Starts a replica that keeps all of it, with the rights of everybody.
+    pub(crate) async fn replica(&self, [ca, leaf, wait]: [u64; 3]) -> Replica {
+        let cluster = self.cluster().await;
         let [ca, leaf, wait] = [ca, leaf, wait].map(Duration::from_secs);
         let terms = Terms {
             lifetimes: Lifetimes::parse(ca, leaf, wait).unwrap(),
@@ -185,7 +191,32 @@ impl Kept {
         let secret = Box::new(secret);
         let roots = Roots::Secret { secret, bundle };
         let mut tasks = JoinSet::new();
-        let stop = CancellationToken::new();
+        self.keep(&cluster, (&roots, &trust), &readiness, &mut tasks);
+        tasks.spawn(async { keeper.run(CancellationToken::new()).await.unwrap() });
+        Replica {
+            identity: followers.identity,
+            readiness,
+            _tasks: tasks,
+        }
+    }
+
+    /// Keeps the registrations by a file of CA certificates, until the set is dropped.
+    pub(crate) async fn by_file(&self, file: &Path, wait: Duration) -> JoinSet<()> {
+        let (roots, follower) = follow(file, wait).unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { follower.run(CancellationToken::new()).await.unwrap() });
+        let place = (&Roots::File(roots), &Trust::new());
+        self.keep(&self.cluster().await, place, &Readiness::new(), &mut tasks);
+        tasks
+    }
+
+    fn keep(
+        &self,
+        cluster: &Cluster,
+        (roots, trust): (&Roots, &Trust),
+        readiness: &Readiness,
+        tasks: &mut JoinSet<()>,
+    ) {
         for kind in [Kind::Mutating, Kind::Validating] {
             let starting = Starting {
                 bundle: readiness.wait_for("caBundle"),
@@ -193,15 +224,8 @@ impl Kept {
             };
             let name = (kind, self.namespace.as_str());
             let keeper =
-                RegistrationKeeper::new(&cluster, name, roots.clone(), trust.place(), starting);
-            let stop = stop.clone();
-            tasks.spawn(async { keeper.run(stop).await.unwrap() });
-        }
-        tasks.spawn(async { keeper.run(stop).await.unwrap() });
-        Replica {
-            identity: followers.identity,
-            readiness,
-            _tasks: tasks,
+                RegistrationKeeper::new(cluster, name, roots.clone(), trust.place(), starting);
+            tasks.spawn(async { keeper.run(CancellationToken::new()).await.unwrap() });
         }
     }
 }

@@ -1,8 +1,12 @@
 //! The webhook configurations whose caBundle the injector keeps.
 
+use std::time::Duration;
+
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::mounted_secret::MountedSecret;
 
 use crate::keeping::Kept;
 
@@ -20,11 +24,47 @@ async fn a_bundle_that_somebody_changed_comes_back() {
         (kept.bundles().await == vec![Some(bundle); 4]).then_some(())
     };
     eventually("the bundle is in place", in_place).await;
-    let other = sidegate::testing::certificates::Authority::new().certificate();
+    let other = Authority::new().certificate();
     for changed in [None, Some(other.as_str())] {
         kept.set_bundle(changed).await;
         eventually("the bundle is back", in_place).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_authority_of_a_file_is_followed_and_the_one_before_stays_for_a_while() {
+    let kept = Kept::new().await;
+    kept.make_configurations(&["https://127.0.0.1:1/mutate".to_owned()])
+        .await;
+    let [first, second] = [(); 2].map(|()| Authority::new().certificate());
+    let mut mounted = MountedSecret::new(&[("ca.crt", &first)]);
+    let wait = Duration::from_secs(2);
+    let _tasks = kept.by_file(&mounted.file("ca.crt"), wait).await;
+    let trusts = async |these: &[&String]| {
+        let bundles = kept.bundles().await;
+        let holds = |bundle: &String| {
+            let count = bundle.matches("BEGIN").count();
+            count == these.len() && these.iter().all(|one| bundle.contains(one.trim()))
+        };
+        let all = bundles.iter().all(|one| one.as_ref().is_some_and(holds));
+        all.then_some(())
+    };
+    eventually("the CA of the file is trusted", async || {
+        trusts(&[&first]).await
+    })
+    .await;
+    mounted.swap(&[("ca.crt", &second)]);
+    eventually("both are trusted", async || {
+        trusts(&[&first, &second]).await
+    })
+    .await;
+    eventually("the old one is not", async || trusts(&[&second]).await).await;
+    mounted.swap(&[("ca.crt", "rubbish")]);
+    kept.set_bundle(None).await;
+    eventually("rubbish replaces nothing", async || {
+        trusts(&[&second]).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

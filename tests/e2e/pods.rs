@@ -25,7 +25,7 @@ pub(crate) fn serving(cluster: &Cluster) -> Value {
         "httpGet": { "path": "/healthz", "port": 8080 },
         "periodSeconds": 1,
     });
-    container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 3 } } });
+    container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 5 } } });
     container
 }
 

@@ -10,7 +10,7 @@ use crate::pods::{container, deployment, pod, serving, sidecars, template};
 
 const PODS: u32 = 500;
 const FAKE_NODES: u32 = 5;
-const STARTS: u32 = 10;
+const STARTS: u32 = 7;
 
 /// 500 pods of one Deployment on nodes that nobody runs: what the webhook took, and what it needs.
 pub(crate) fn of_500_pods(cluster: &Cluster) {

@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::{ApiServer, named};
+use crate::road::Road;
 
 /// The name of the Secret.
 pub(crate) const SECRET: &str = "certificate";
@@ -36,6 +37,9 @@ pub(crate) struct Kept {
     pub(crate) server: &'static ApiServer,
     /// The configurations have its name too.
     pub(crate) namespace: String,
+    /// How replicas get to the API server.
+    pub(crate) road: Road,
+    dir: tempfile::TempDir,
 }
 
 impl Kept {
@@ -43,7 +47,12 @@ impl Kept {
     pub(crate) async fn new() -> Self {
         let server = ApiServer::shared().await;
         let namespace = server.namespace("keeping").await;
-        Self { server, namespace }
+        Self {
+            server,
+            namespace,
+            road: Road::to(server.authority()).await,
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// An empty Secret, as the chart makes it.
@@ -161,7 +170,12 @@ impl Kept {
     }
 
     async fn cluster(&self) -> Cluster {
-        let access = Access::Kubeconfig(self.server.kubeconfig());
+        let kubeconfig = std::fs::read_to_string(self.server.kubeconfig()).unwrap();
+        let road = self.road.address.to_string();
+        let kubeconfig = kubeconfig.replace(self.server.authority(), &road);
+        let path = self.dir.path().join("kubeconfig");
+        std::fs::write(&path, kubeconfig).unwrap();
+        let access = Access::Kubeconfig(path);
         Cluster {
             namespace: self.namespace.clone(),
             ..Cluster::connect(&access).await.unwrap()

@@ -13,5 +13,6 @@ mod keeping;
 mod registration;
 mod resources;
 mod rights;
+mod road;
 mod secret_store;
 mod version;

@@ -32,6 +32,34 @@ async fn a_bundle_that_somebody_changed_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_api_server_takes_nothing_away() {
+    let kept = Kept::new().await;
+    kept.make_secret().await;
+    kept.make_configurations(&["https://127.0.0.1:1/mutate".to_owned()])
+        .await;
+    let replica = kept.replica(LIFETIMES).await;
+    let ready = async || replica.readiness.is_ready().then_some(());
+    eventually("it is ready", ready).await;
+    let leaf = || replica.identity.borrow().leaf.clone();
+    let before = leaf();
+
+    kept.road.close();
+    kept.set_bundle(None).await;
+    let in_place = async || {
+        let bundle = kept.secret_text("ca.crt").await?;
+        (kept.bundles().await == vec![Some(bundle); 2]).then_some(())
+    };
+    assert!(in_place().await.is_none(), "nobody can put it back");
+    assert!(replica.readiness.is_ready());
+    assert_eq!(leaf(), before, "what is served stays");
+
+    kept.road.open();
+    eventually("the bundle is back", in_place).await;
+    assert!(replica.readiness.is_ready());
+    assert_eq!(leaf(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_authority_of_a_file_is_followed_and_the_one_before_stays_for_a_while() {
     let kept = Kept::new().await;
     kept.make_configurations(&["https://127.0.0.1:1/mutate".to_owned()])

@@ -1,53 +1,9 @@
 //! The way to the API server breaks.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 
 use super::{Namespace, configuration, env_store};
-
-/// A way to the API server that can be cut.
-struct Road {
-    address: SocketAddr,
-    cut: Arc<Notify>,
-    _task: JoinSet<()>,
-}
-
-impl Road {
-    async fn to(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let cut = Arc::new(Notify::new());
-        let mut task = JoinSet::new();
-        task.spawn(forward(listener, server.to_owned(), Arc::clone(&cut)));
-        Self {
-            address,
-            cut,
-            _task: task,
-        }
-    }
-}
-
-/// Passes bytes on in both directions until the connections are cut; new ones are welcome then.
-async fn forward(listener: TcpListener, server: String, cut: Arc<Notify>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let (mut near, _) = accepted.unwrap();
-                let server = server.clone();
-                connections.spawn(async move {
-                    let mut far = TcpStream::connect(server).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-                });
-            }
-            () = cut.notified() => connections.shutdown().await,
-        }
-    }
-}
+use crate::road::Road;
 
 #[tokio::test]
 async fn a_watch_whose_connection_is_cut_goes_on() {
@@ -60,7 +16,7 @@ async fn a_watch_whose_connection_is_cut_goes_on() {
         sidecar
             .becomes(store, "GREETING", (200, Some("hello")))
             .await;
-        road.cut.notify_one();
+        road.cut();
     }
     // What goes while nobody listens is gone, and what stays runs on.
     namespace.delete("components.dapr.io", "two");

@@ -63,6 +63,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if message.use_stderr() { 2 } else { 0 });
         }
     };
+    crate::tls::install_provider();
     let environment = environment::read();
     let outcome = match cli.command {
         Command::Check(args) => check::run(&args, &environment),

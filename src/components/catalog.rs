@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::metadata::Reader;
 use super::secret_store::SecretStore;
+use super::secret_store::guarded::Guarded;
 use super::secret_store::kubernetes::KubernetesSecrets;
 use super::secret_store::local_env::LocalEnv;
 use super::secret_store::local_file::LocalFile;
+use super::secret_store::settings::Settings;
 use super::{Error, ResolvedComponent};
 use crate::base::environment::Environment;
 use crate::process::kubernetes::Access;
@@ -114,7 +116,11 @@ pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Back
     };
     let mut reader = Reader::new(component)?;
     let store: Arc<dyn SecretStore> = match store_type {
-        SecretStoreType::Kubernetes => Arc::new(KubernetesSecrets::start(&mut reader, host).await?),
+        SecretStoreType::Kubernetes => {
+            let settings = Settings::read(&mut reader)?;
+            let store = KubernetesSecrets::start(&mut reader, host, settings).await?;
+            Arc::new(Guarded::new(Box::new(store), &component.name, settings))
+        }
         SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, host.environment)?),
         SecretStoreType::LocalFile => {
             Arc::new(LocalFile::start(&component.name, &mut reader).await?)

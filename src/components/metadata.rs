@@ -1,5 +1,6 @@
 //! Reads the settings of a component (Dapr's "metadata").
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tracing::warn;
@@ -37,6 +38,16 @@ pub enum Error {
         name: &'static str,
         /// What is accepted.
         accepted: &'static str,
+    },
+    /// A number outside its range.
+    #[error("the value of {name:?} is not a whole number from {least} to {most}")]
+    Number {
+        /// The name of the setting.
+        name: &'static str,
+        /// The least that is accepted.
+        least: u32,
+        /// The most that is accepted.
+        most: u32,
     },
 }
 
@@ -111,6 +122,25 @@ impl<'a> Reader<'a> {
                 seconds.or_else(|| parse_go_duration(text).ok())
             },
         )
+    }
+
+    /// A whole number of a range.
+    pub fn number(
+        &mut self,
+        names: &[&'static str],
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<u32>, Error> {
+        match self.text(names)? {
+            None | Some("") => Ok(None),
+            Some(text) => {
+                let number = text.parse().ok().filter(|number| range.contains(number));
+                number.map(Some).ok_or(Error::Number {
+                    name: names[0],
+                    least: *range.start(),
+                    most: *range.end(),
+                })
+            }
+        }
     }
 
     /// A number of bytes as a Kubernetes quantity.

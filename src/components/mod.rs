@@ -7,6 +7,8 @@
 use crate::base::secret::Secret;
 
 pub mod catalog;
+#[cfg(feature = "remote")]
+mod http_client;
 pub mod metadata;
 pub mod secret_store;
 

@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod eventually;
 pub mod fake_app;
 pub mod fake_grpc_app;
+pub mod faulty_road;
 pub mod http_client;
 pub mod listening;
 pub mod mounted_secret;

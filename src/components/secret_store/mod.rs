@@ -3,14 +3,21 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 use crate::base::secret::Secret;
 
+mod bulk;
+mod cache;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+pub mod guarded;
 pub mod kubernetes;
 pub mod local_env;
 pub mod local_file;
+pub mod settings;
 
 /// A secret: its keys with their values. A store with name/value semantics answers one key, the
 /// name of the secret.
@@ -24,11 +31,23 @@ pub type Secrets = BTreeMap<String, Arc<SecretMap>>;
 pub type RequestMetadata = BTreeMap<String, String>;
 
 /// A store that could not answer. The text is for operators and goes to the log, not to clients.
-#[derive(Debug, thiserror::Error)]
+/// It holds no piece of an answer, which may be a secret.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It failed.
+    /// It failed, and would fail again.
     #[error("{0}")]
     Failed(String),
+    /// It cannot be reached, is busy, or answered something that a retry may heal.
+    #[error("{text}")]
+    Unavailable {
+        /// Why.
+        text: String,
+        /// How long the store asks to wait, where it does.
+        retry_after: Option<Duration>,
+    },
+    /// It does not accept the credentials of its component, for whatever secret.
+    #[error("{0}")]
+    Unauthenticated(String),
     /// It may not list its secrets. Secrets whose names are known may be readable all the same.
     #[error("{0}")]
     ListForbidden(String),
@@ -44,8 +63,28 @@ pub trait SecretStore: Send + Sync {
         metadata: &RequestMetadata,
     ) -> Result<Option<Arc<SecretMap>>, StoreError>;
 
+    /// The same, never from a cache.
+    async fn get_fresh(
+        &self,
+        name: &str,
+        metadata: &RequestMetadata,
+    ) -> Result<Option<Arc<SecretMap>>, StoreError> {
+        self.get(name, metadata).await
+    }
+
     /// Every secret that the store may read.
     async fn bulk(&self, metadata: &RequestMetadata) -> Result<Secrets, StoreError>;
+
+    /// Waits until one of these secrets may have another value, each with the parameters of its
+    /// reads. A store that cannot tell waits for ever; its secrets are read again now and then.
+    async fn changed(&self, _secrets: &[(String, RequestMetadata)]) {
+        std::future::pending().await
+    }
+
+    /// Since when the store has not answered, where it does not.
+    fn down_since(&self) -> Option<SystemTime> {
+        None
+    }
 
     /// The namespace that a request names, where it is another one than the store's own. What the
     /// app may ask for is decided before the store is read.
@@ -68,48 +107,4 @@ pub trait SecretStore: Send + Sync {
 /// The one-key secret of a store with name/value semantics.
 fn single(name: &str, value: Secret) -> Arc<SecretMap> {
     Arc::new(SecretMap::from([(name.to_owned(), value)]))
-}
-
-#[cfg(any(test, feature = "testing"))]
-#[expect(clippy::expect_used, reason = "a test may panic")]
-pub mod contract {
-    //! What every secret store has to do.
-
-    use super::*;
-
-    /// Checks a store that holds exactly `expected`.
-    pub async fn holds(store: &dyn SecretStore, expected: &[(&str, &[(&str, &str)])]) {
-        let none = RequestMetadata::new();
-        let bulk = store.bulk(&none).await.expect("bulk answers");
-        let names: Vec<_> = bulk.keys().map(String::as_str).collect();
-        let mut expected_names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
-        expected_names.sort_unstable();
-        assert_eq!(
-            names, expected_names,
-            "bulk holds every secret and no other"
-        );
-        for (name, keys) in expected {
-            let single = store.get(name, &none).await.expect("get answers");
-            let single = single.unwrap_or_else(|| panic!("{name} is there"));
-            assert_eq!(exposed(&single), *keys, "{name}");
-            assert_eq!(exposed(&bulk[*name]), *keys, "{name} in bulk");
-            let canonical = store.canonical_name(name);
-            assert_eq!(
-                store.canonical_name(&canonical),
-                canonical,
-                "canonical is final"
-            );
-        }
-        for missing in ["", " ", "no such secret", "../x", "\u{0}"] {
-            let answer = store.get(missing, &none).await.expect("get answers");
-            assert!(answer.is_none(), "{missing:?} is not there");
-        }
-    }
-
-    fn exposed(secret: &SecretMap) -> Vec<(&str, &str)> {
-        secret
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.expose()))
-            .collect()
-    }
 }

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use self::kubernetes::{ApiServer, Failed};
 use self::wire::{List, Object};
+use super::settings::Settings;
 use super::{RequestMetadata, SecretMap, SecretStore, Secrets, StoreError};
 use crate::base::names::{is_dns_label, is_dns_subdomain};
 use crate::components::Error;
@@ -44,6 +45,7 @@ const MAX_TOLD: usize = 64;
 /// The Secrets of the cluster. Nothing is sent, and no client is made, before the first read.
 pub struct KubernetesSecrets {
     server: ApiServer,
+    settings: Settings,
     /// The namespace of reads that name none.
     namespace: Option<String>,
     /// Bulk reads come one after the other, so that their memory has a limit.
@@ -54,7 +56,11 @@ pub struct KubernetesSecrets {
 impl KubernetesSecrets {
     /// Reads the settings `defaultNamespace`, which counts where the environment has no
     /// `NAMESPACE`, and `kubeconfigPath`, which counts in place of the pod's service account.
-    pub async fn start(reader: &mut Reader<'_>, host: Host<'_>) -> Result<Self, Error> {
+    pub async fn start(
+        reader: &mut Reader<'_>,
+        host: Host<'_>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         let default = reader.text(&["defaultNamespace"])?.unwrap_or_default();
         let own = host.environment.non_empty("NAMESPACE");
         let namespace = own.or(Some(default).filter(|name| !name.is_empty()));
@@ -67,6 +73,7 @@ impl KubernetesSecrets {
         usable.map_err(|error| Error::Init(with_causes(&error)))?;
         Ok(Self {
             server: ApiServer::new(access),
+            settings,
             namespace: namespace.map(str::to_owned),
             bulk: Semaphore::new(1),
             told: Mutex::default(),

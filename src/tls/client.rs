@@ -1,0 +1,193 @@
+//! What a TLS client trusts.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::VerifierBuilderError,
+};
+
+/// Which servers a client believes.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The CA certificates that count, PEM, in place of those of the system.
+    pub roots: Option<String>,
+    /// The name that the certificate has to be for, in place of the host of the address.
+    pub server_name: Option<String>,
+    /// Takes every certificate. Whoever can take over the address then gets what is sent.
+    pub skip_verification: bool,
+}
+
+/// Why there is nothing to trust.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// No certificate in the text.
+    #[error("the CA certificates hold no certificate in PEM form")]
+    NoRoots,
+    /// A certificate that cannot be a root.
+    #[error("one of the CA certificates cannot be used")]
+    Root(#[source] rustls::Error),
+    /// The system has none.
+    #[error(
+        "the system has no CA certificates (looked for in the usual places, and in SSL_CERT_FILE \
+         and SSL_CERT_DIR)"
+    )]
+    NoSystemRoots,
+    /// No name of a server.
+    #[error("{name:?} is not a name or an IP address of a server")]
+    ServerName {
+        /// As given.
+        name: String,
+    },
+    /// The roots cannot be used together.
+    #[error("the CA certificates cannot be used")]
+    Verifier(#[from] VerifierBuilderError),
+}
+
+/// A client configuration for HTTP/2 and HTTP/1.1 over TLS 1.2 and 1.3.
+///
+/// # Errors
+///
+/// Roots or a name that cannot be used.
+pub fn client_config(trust: &Trust) -> Result<ClientConfig, TrustError> {
+    let provider = super::provider();
+    let verifier = verifier(trust, &provider)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the cipher suites of both versions")
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn verifier(
+    trust: &Trust,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
+    if trust.skip_verification {
+        return Ok(Arc::new(AnyCertificate(Arc::clone(provider))));
+    }
+    let roots = Arc::new(roots(trust.roots.as_deref())?);
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?;
+    let Some(name) = &trust.server_name else {
+        return Ok(verifier);
+    };
+    let name = ServerName::try_from(name.clone())
+        .map_err(|_| TrustError::ServerName { name: name.clone() })?;
+    Ok(Arc::new(OtherName { verifier, name }))
+}
+
+fn roots(pem: Option<&str>) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    let Some(pem) = pem else {
+        let found = rustls_native_certs::load_native_certs().certs;
+        let (used, _) = roots.add_parsable_certificates(found);
+        return if used == 0 {
+            Err(TrustError::NoSystemRoots)
+        } else {
+            Ok(roots)
+        };
+    };
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|_| TrustError::NoRoots)?;
+        roots.add(certificate).map_err(TrustError::Root)?;
+    }
+    if roots.is_empty() {
+        Err(TrustError::NoRoots)
+    } else {
+        Ok(roots)
+    }
+}
+
+/// Verifies a certificate for another name than that of the address.
+#[derive(Debug)]
+struct OtherName {
+    verifier: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for OtherName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verifier
+            .verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

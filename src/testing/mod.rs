@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod certificates;
+pub mod connect_proxy;
 pub mod eventually;
 pub mod fake_app;
 pub mod fake_grpc_app;
@@ -13,3 +14,4 @@ pub mod http_client;
 pub mod listening;
 pub mod mounted_secret;
 pub mod page;
+pub mod quickstart;

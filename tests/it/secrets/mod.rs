@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 mod kubernetes;
 mod loading;
 mod policy;
+mod quickstart;
 mod reads;
 mod reload;
 mod wire;

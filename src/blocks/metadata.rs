@@ -82,6 +82,8 @@ pub struct Live {
     pub components: Vec<LoadedComponent>,
     /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`.
     pub failed: Vec<String>,
+    /// Secret stores that do not answer, a line each: `vault since Wed, 25 Nov 2026 18:00:00 GMT`.
+    pub stores_down: Vec<String>,
     /// What an operator should know, a line each.
     pub warnings: Vec<String>,
 }
@@ -115,6 +117,9 @@ impl Metadata {
         set("sidegateVersion", env!("CARGO_PKG_VERSION").to_owned());
         if !live.warnings.is_empty() {
             set("sidegateWarnings", live.warnings.join("; "));
+        }
+        if !live.stores_down.is_empty() {
+            set("sidegateSecretStoresDown", live.stores_down.join("; "));
         }
         if !live.failed.is_empty() {
             set("sidegateFailedComponents", live.failed.join("; "));
@@ -153,6 +158,7 @@ mod tests {
         Metadata::new(Facts::default(), || Live {
             components: Vec::new(),
             failed: vec!["a (b/v1): c".to_owned()],
+            stores_down: vec!["v since then".to_owned()],
             warnings: vec!["first".to_owned(), "second".to_owned()],
         })
     }
@@ -168,6 +174,7 @@ mod tests {
         assert_eq!(extended["daprRuntimeVersion"], DAPR_VERSION);
         assert_eq!(extended["sidegateWarnings"], "first; second");
         assert_eq!(extended["sidegateFailedComponents"], "a (b/v1): c");
+        assert_eq!(extended["sidegateSecretStoresDown"], "v since then");
     }
 
     #[test]

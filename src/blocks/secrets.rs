@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use tracing::error;
+use tracing::{error, info};
 
 use super::error::{Error, Reason};
 use crate::components::secret_store::{RequestMetadata, SecretMap, Secrets as BulkSecrets};
+use crate::process::listener::Remote;
 use crate::registry::Registry;
 use crate::registry::snapshot::{LoadedSecretStore, Snapshot};
+
+/// How the audit names a read of all secrets.
+const ALL: &str = "*";
 
 /// The secrets of the stores that run.
 #[derive(Clone)]
@@ -31,59 +35,29 @@ impl Secrets {
     /// `SecretNotFound`.
     pub async fn get(
         &self,
+        caller: Remote,
         store: &str,
         key: &str,
         metadata: &RequestMetadata,
     ) -> Result<Arc<SecretMap>, Error> {
         let loaded = self.store(store)?;
-        if !loaded.permits(key) {
-            return Err(Error::new(
-                Reason::SecretDenied,
-                format!("access denied by policy to get {key:?} from {store:?}"),
-            ));
-        }
-        check_namespace(&loaded, store, metadata)?;
-        let failed = || format!("failed getting secret with key {key} from secret store {store}");
-        match loaded.get(key, metadata).await {
-            Ok(Some(secret)) => Ok(secret),
-            Ok(None) => Err(Error::new(
-                Reason::SecretNotFound,
-                format!("{}: secret {key} not found", failed()),
-            )),
-            Err(cause) => {
-                error!(store, error = %cause, "A secret store could not answer");
-                Err(Error::new(Reason::SecretFetch, failed()))
-            }
-        }
+        let answer = read(&loaded, store, key, metadata).await;
+        audit(&loaded, caller, (store, key), answer.as_ref().err());
+        answer
     }
 
     /// Every secret of a store that the scopes let the app read. The reasons are those of
     /// [`Secrets::get`] but `SecretNotFound`; `SecretDenied` where the scopes leave nothing.
     pub async fn bulk(
         &self,
+        caller: Remote,
         store: &str,
         metadata: &RequestMetadata,
     ) -> Result<BulkSecrets, Error> {
         let loaded = self.store(store)?;
-        let denied = || {
-            let message = format!("access denied by policy to get any secret from {store:?}");
-            Error::new(Reason::SecretDenied, message)
-        };
-        if loaded.denies_all() {
-            return Err(denied());
-        }
-        check_namespace(&loaded, store, metadata)?;
-        let mut secrets = loaded.bulk(metadata).await.map_err(|cause| {
-            error!(store, error = %cause, "A secret store could not answer");
-            let message = format!("failed getting secrets from secret store {store}");
-            Error::new(Reason::SecretFetch, message)
-        })?;
-        let had_some = !secrets.is_empty();
-        secrets.retain(|name, _| loaded.permits(name));
-        if had_some && secrets.is_empty() {
-            return Err(denied());
-        }
-        Ok(secrets)
+        let answer = read_all(&loaded, store, metadata).await;
+        audit(&loaded, caller, (store, ALL), answer.as_ref().err());
+        answer
     }
 
     fn store(&self, name: &str) -> Result<Arc<LoadedSecretStore>, Error> {
@@ -92,6 +66,77 @@ impl Secrets {
             Some(store) => Ok(Arc::clone(store)),
             None => Err(missing(&snapshot, name)),
         }
+    }
+}
+
+async fn read(
+    loaded: &LoadedSecretStore,
+    store: &str,
+    key: &str,
+    metadata: &RequestMetadata,
+) -> Result<Arc<SecretMap>, Error> {
+    if !loaded.permits(key) {
+        return Err(Error::new(
+            Reason::SecretDenied,
+            format!("access denied by policy to get {key:?} from {store:?}"),
+        ));
+    }
+    check_namespace(loaded, store, metadata)?;
+    let failed = || format!("failed getting secret with key {key} from secret store {store}");
+    match loaded.get(key, metadata).await {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => Err(Error::new(
+            Reason::SecretNotFound,
+            format!("{}: secret {key} not found", failed()),
+        )),
+        Err(cause) => {
+            error!(store, error = %cause, "A secret store could not answer");
+            Err(Error::new(Reason::SecretFetch, failed()))
+        }
+    }
+}
+
+async fn read_all(
+    loaded: &LoadedSecretStore,
+    store: &str,
+    metadata: &RequestMetadata,
+) -> Result<BulkSecrets, Error> {
+    let denied = || {
+        let message = format!("access denied by policy to get any secret from {store:?}");
+        Error::new(Reason::SecretDenied, message)
+    };
+    if loaded.denies_all() {
+        return Err(denied());
+    }
+    check_namespace(loaded, store, metadata)?;
+    let mut secrets = loaded.bulk(metadata).await.map_err(|cause| {
+        error!(store, error = %cause, "A secret store could not answer");
+        let message = format!("failed getting secrets from secret store {store}");
+        Error::new(Reason::SecretFetch, message)
+    })?;
+    let had_some = !secrets.is_empty();
+    secrets.retain(|name, _| loaded.permits(name));
+    if had_some && secrets.is_empty() {
+        return Err(denied());
+    }
+    Ok(secrets)
+}
+
+/// One line for a read, where the policy asks for it: who, what, and what came of it.
+fn audit(
+    loaded: &LoadedSecretStore,
+    caller: Remote,
+    (store, secret): (&str, &str),
+    error: Option<&Error>,
+) {
+    let outcome = match error.map(Error::reason) {
+        None => "read",
+        Some(Reason::SecretDenied) => "denied",
+        Some(Reason::SecretNotFound) => "missing",
+        Some(_) => "failed",
+    };
+    if loaded.audits(outcome == "denied") {
+        info!(target: "sidegate.audit", %caller, store, secret, outcome, "Secret asked for");
     }
 }
 

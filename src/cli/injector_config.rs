@@ -10,6 +10,7 @@ use super::argv::parse_bool;
 use crate::base::environment::Environment;
 use crate::base::truthy::is_truthy;
 use crate::injector::config::{Authority, Config, ControlPlane, PullPolicy};
+use crate::resources::sidecar_policy::DefaultAccess;
 
 /// Each flag wins over its environment variable. The variables are those of Dapr's injector.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -30,6 +31,10 @@ pub(super) struct ConfigArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = parse_bool)]
     allow_weakened_security: Option<bool>,
+    /// Access of apps to secrets of stores that their Configuration gives no scope: allow or deny
+    /// [default: allow]
+    #[arg(long, value_name = "ACCESS", value_parser = parse_access)]
+    sidecar_secrets_default_access: Option<DefaultAccess>,
     /// runAsNonRoot of the sidecar [env: SIDECAR_RUN_AS_NON_ROOT] [default: true]
     #[arg(long, value_name = "BOOL", value_parser = parse_bool)]
     sidecar_run_as_non_root: Option<bool>,
@@ -166,6 +171,7 @@ impl ConfigArgs {
             image_pull_policy: policy.unwrap_or_default(),
             native_sidecar,
             allow_weakened_security: self.allow_weakened_security.unwrap_or(false),
+            secrets_default_access: self.sidecar_secrets_default_access.unwrap_or_default(),
             run_as_non_root: flag(self.sidecar_run_as_non_root, "SIDECAR_RUN_AS_NON_ROOT"),
             read_only_root_filesystem: flag(
                 self.sidecar_read_only_root_filesystem,
@@ -310,6 +316,10 @@ impl Settings<'_> {
     fn problem(&mut self, name: &str, problem: &str) {
         self.problems.push(format!("{name}: {problem}"));
     }
+}
+
+fn parse_access(text: &str) -> Result<DefaultAccess, String> {
+    DefaultAccess::parse(text).ok_or_else(|| "accepted are allow and deny".to_owned())
 }
 
 fn parse_pull_policy(text: &str) -> Result<PullPolicy, String> {

@@ -3,11 +3,12 @@
 //! Answers have a limit, redirects are answers and not followed (a credential must not travel to
 //! another host), and proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode};
 
+use super::retry_after::retry_after;
 use super::secret_store::StoreError;
 use crate::process::tasks::with_causes;
 use crate::tls::client::{Trust, TrustError, client_config};
@@ -117,19 +118,6 @@ pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, text: String) -> 
     }
 }
 
-/// The time that a server asks to wait, as seconds or as a date (RFC 9110, 10.2.3).
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(
-        date.duration_since(SystemTime::now())
-            .unwrap_or(Duration::ZERO),
-    )
-}
-
 /// One segment of a path, of any text but `.` and `..`, which no server could tell from a way up.
 pub(crate) fn path_segment(text: &str) -> Option<String> {
     /// What RFC 3986 leaves as it is (`unreserved`); everything else is escaped.
@@ -182,19 +170,6 @@ mod tests {
         assert_eq!(error.to_string(), "the answer has more than 99 bytes");
         assert_eq!(send("/moved", 100).await.unwrap().status(), 307);
         assert_eq!(app.recorded().len(), 3);
-    }
-
-    #[test]
-    fn reads_the_time_that_a_server_asks_for() {
-        let after = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(after("3"), Some(Duration::from_secs(3)));
-        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(after("soon"), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     proptest! {

@@ -31,6 +31,16 @@ pub enum Error {
     /// A setting without which the component cannot work.
     #[error("{0}")]
     Missing(&'static str),
+    /// The same, where one is given that may be meant.
+    #[error("{missing}; did you mean {name:?} where you wrote {given:?}?")]
+    Misspelt {
+        /// What is missing.
+        missing: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// The name that was given.
+        given: String,
+    },
     /// A setting that is not what it should be.
     #[error("the value of {name:?} is not {accepted}")]
     Invalid {
@@ -79,8 +89,7 @@ impl<'a> Reader<'a> {
         self.known.extend(names);
         let mut found: Option<(&'static str, &'a str)> = None;
         for property in &self.component.properties {
-            let lower = property.name.to_lowercase();
-            let Some(name) = names.iter().find(|name| name.to_lowercase() == lower) else {
+            let Some(name) = names.iter().find(|name| is_named(&property.name, name)) else {
                 continue;
             };
             if let Some((first, _)) = found {
@@ -103,7 +112,31 @@ impl<'a> Reader<'a> {
     ) -> Result<&'a str, Error> {
         match self.text(names)? {
             Some(text) if !text.is_empty() => Ok(text),
-            _ => Err(Error::Missing(missing)),
+            Some(_) => Err(Error::Missing(missing)),
+            None => Err(self.missing(names, missing)),
+        }
+    }
+
+    fn missing(&self, names: &[&'static str], missing: &'static str) -> Error {
+        let given = self
+            .component
+            .properties
+            .iter()
+            .map(|one| one.name.as_str());
+        let given = given.filter(|given| !self.known.iter().any(|name| is_named(given, name)));
+        match given
+            .filter_map(|given| Some((nearest(given, names.iter().copied())?, given)))
+            .next()
+        {
+            None => Error::Missing(missing),
+            Some((near, given)) => Error::Misspelt {
+                missing,
+                name: names
+                    .iter()
+                    .find(|name| **name == near)
+                    .unwrap_or(&names[0]),
+                given: given.to_owned(),
+            },
         }
     }
 
@@ -153,8 +186,8 @@ impl<'a> Reader<'a> {
     /// Warns about settings that nobody asked for. Call it last.
     pub fn warn_unknown(self) {
         for property in &self.component.properties {
-            let lower = property.name.to_lowercase();
-            if self.known.iter().any(|name| name.to_lowercase() == lower) {
+            let is_known = |name: &&'static str| is_named(&property.name, name);
+            if self.known.iter().any(is_known) {
                 continue;
             }
             let near = nearest(&property.name, self.known.iter().copied()).unwrap_or_default();
@@ -181,6 +214,11 @@ impl<'a> Reader<'a> {
             }),
         }
     }
+}
+
+/// Names are compared without case, as in Dapr 1.18.
+fn is_named(given: &str, name: &str) -> bool {
+    given.to_lowercase() == name.to_lowercase()
 }
 
 #[cfg(test)]
@@ -234,6 +272,19 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "\"clientId\" and \"spnClientId\" are names of one setting; give one of them"
+        );
+    }
+
+    #[test]
+    fn says_what_was_meant_where_a_name_is_misspelt() {
+        let component = component(&[("vualtName", "v"), ("other", "o")]);
+        let mut reader = Reader::new(&component).unwrap();
+        let error = reader
+            .required(&["vaultName"], "it is missing")
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it is missing; did you mean \"vaultName\" where you wrote \"vualtName\"?"
         );
     }
 

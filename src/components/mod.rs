@@ -10,6 +10,7 @@ pub mod catalog;
 #[cfg(feature = "remote")]
 mod http_client;
 pub mod metadata;
+mod retry_after;
 pub mod secret_store;
 
 /// A component whose references are filled in: usable as it is.

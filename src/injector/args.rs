@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::settings::{App, HTTP_PORT, PUBLIC_PORT, Settings};
 use super::volumes::SOCKET_FOLDER;
+use crate::resources::sidecar_policy::DefaultAccess;
 
 /// Arguments under construction.
 struct Arguments(Vec<String>);
@@ -55,6 +56,9 @@ pub(super) fn arguments(settings: &Settings, config: &Config) -> Vec<String> {
     }
     args.optional("--config", settings.config_name.as_ref());
     args.optional("--policy", settings.policy_name.as_ref());
+    if config.secrets_default_access == DefaultAccess::Deny {
+        args.value("--secrets-default-access", "deny");
+    }
     let channel = settings.app.channel_address.as_ref();
     args.optional("--app-channel-address", channel);
     let placement = settings.services.placement.as_ref();

@@ -3,6 +3,8 @@
 use k8s_openapi::api::core::v1::Toleration;
 use serde::Deserialize;
 
+use crate::resources::sidecar_policy::DefaultAccess;
+
 /// The settings of the injector itself. The names in brackets are Dapr's environment variables.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +19,8 @@ pub struct Config {
     /// Whether pods may lower the security of the sidecar container by annotation: those rows of
     /// docs/annotations.md are denied otherwise.
     pub allow_weakened_security: bool,
+    /// What the app may read of secret stores that no Configuration gives a scope.
+    pub secrets_default_access: DefaultAccess,
     /// `runAsNonRoot` of the sidecar (`SIDECAR_RUN_AS_NON_ROOT`).
     pub run_as_non_root: bool,
     /// `readOnlyRootFilesystem` of the sidecar (`SIDECAR_READ_ONLY_ROOT_FILESYSTEM`).
@@ -104,6 +108,7 @@ impl Default for Config {
             image_pull_policy: PullPolicy::default(),
             native_sidecar: false,
             allow_weakened_security: false,
+            secrets_default_access: DefaultAccess::Allow,
             run_as_non_root: true,
             read_only_root_filesystem: true,
             drop_all_capabilities: true,

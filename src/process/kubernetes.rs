@@ -52,7 +52,21 @@ impl Cluster {
     ///
     /// Files that are missing or not understood. A server that does not answer is none.
     pub async fn connect(access: &Access) -> Result<Self, ConnectError> {
+        Self::new(config(access).await?)
+    }
+
+    /// The same, for callers that try again by themselves where the server is busy.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::connect`].
+    pub async fn connect_without_retries(access: &Access) -> Result<Self, ConnectError> {
         let mut config = config(access).await?;
+        config.default_retry = false;
+        Self::new(config)
+    }
+
+    fn new(mut config: kube::Config) -> Result<Self, ConnectError> {
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         Ok(Self {
             namespace: config.default_namespace.clone(),

@@ -16,6 +16,7 @@ use crate::base::environment::Environment;
 use crate::components::catalog::Host;
 use crate::process::kubernetes::Access;
 use crate::process::tasks::Tasks;
+use crate::resources::sidecar_policy::DefaultAccess;
 
 mod builtin;
 mod plan;
@@ -46,6 +47,8 @@ pub struct RegistryConfig {
     pub config_files: Vec<PathBuf>,
     /// The name of the policy, where one is given.
     pub policy: Option<String>,
+    /// The least strict default access: a policy can only be stricter.
+    pub default_access: DefaultAccess,
     /// How the cluster is reached, where something of it is used.
     pub access: Access,
     /// Whether the store `kubernetes` is there without a manifest.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::builtin::{KUBERNETES_STORE, kubernetes_store};
 use crate::components::catalog::{Category, category};
-use crate::resources::component::{Component, Source};
+use crate::resources::component::Component;
 
 /// What decides whether a component is for this sidecar.
 #[derive(Clone, Copy, Debug)]
@@ -131,13 +131,27 @@ pub(super) fn needed_store<'a>(
     component: &'a Component,
     default: Option<&'a str>,
 ) -> Option<&'a str> {
-    let has_reference = component
-        .properties
-        .iter()
-        .any(|property| matches!(property.source, Source::Secret { .. }));
+    let has_reference = component.secrets().next().is_some();
     let named = component.secret_store.as_deref();
     let store = named.filter(|name| !name.is_empty()).or(default);
     store.filter(|_| has_reference)
+}
+
+/// Components in groups: each comes after the store that it needs, and those of one group need
+/// none of each other, so that they can start at the same time.
+pub(super) fn groups(ordered: Vec<Component>, default: Option<&str>) -> Vec<Vec<Component>> {
+    let mut depths: BTreeMap<String, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<Component>> = Vec::new();
+    for component in ordered {
+        let needed = needed_store(&component, default).and_then(|store| depths.get(store));
+        let depth = needed.map_or(0, |depth| depth + 1);
+        depths.insert(component.name.clone(), depth);
+        if depth == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[depth].push(component);
+    }
+    groups
 }
 
 fn ordered(components: Vec<Component>, default: Option<&str>) -> Result<Vec<Component>, Error> {
@@ -191,6 +205,7 @@ fn order_by_need(needs: &[Option<usize>]) -> Result<Vec<usize>, Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::component::Source;
     use crate::resources::decode::Resources;
     use std::path::Path;
 
@@ -256,6 +271,22 @@ mod tests {
             let plan = plan(components(lines), &FILTER).unwrap();
             assert_eq!(names(&plan.components), order, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn those_that_need_nothing_of_each_other_are_one_group() {
+        let lines = [
+            "a secretstores.x c",
+            "b secretstores.x -",
+            "c secretstores.x b",
+            "d secretstores.x -",
+            "e secretstores.x b",
+            "f secretstores.x gone",
+        ];
+        let plan = plan(components(&lines), &FILTER).unwrap();
+        let groups = groups(plan.components, None);
+        let groups: Vec<_> = groups.iter().map(|group| names(group)).collect();
+        assert_eq!(groups, [&["b", "d", "f"][..], &["c", "e"], &["a"]]);
     }
 
     #[test]

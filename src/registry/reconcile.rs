@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use futures_util::future::{join_all, select_all};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::builtin::KUBERNETES_STORE;
-use super::plan::{Filter, Plan, plan};
+use super::plan::{Filter, Plan, groups, needed_store, plan};
 use super::report::{self, Failure, Report};
 use super::resolve::{self, References, Resolver};
 use super::rules::{Choice, Rules, at_next_start};
@@ -17,6 +19,7 @@ use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snaps
 use super::sources::Sources;
 use super::{Error, RegistryConfig};
 use crate::components::catalog::{self, Backend};
+use crate::components::secret_store::RequestMetadata;
 use crate::process::tasks::{BoxError, with_causes};
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
@@ -27,6 +30,7 @@ impl RegistryConfig {
         Choice {
             name: self.policy.as_deref(),
             namespace: self.namespace.as_deref(),
+            default_access: self.default_access,
         }
     }
 }
@@ -104,6 +108,7 @@ impl Reconciler {
         loop {
             tokio::select! {
                 () = sources.changed() => {}
+                () = self.secrets_changed() => {}
                 _ = ticks.tick() => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
@@ -112,6 +117,34 @@ impl Reconciler {
                 () = shutdown.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// Waits until a secret may have changed that a component refers to. Stores that cannot tell are
+    /// left to the interval.
+    async fn secrets_changed(&self) {
+        let mut by_store: BTreeMap<&str, Vec<(String, RequestMetadata)>> = BTreeMap::new();
+        for component in &self.written {
+            let Some(store) = needed_store(component, self.default_store()) else {
+                continue;
+            };
+            let metadata = resolve::parameters(component, self.config.namespace.as_deref());
+            let secrets = by_store.entry(store).or_default();
+            for name in component.secrets() {
+                let secret = (name.to_owned(), metadata.clone());
+                if !secrets.contains(&secret) {
+                    secrets.push(secret);
+                }
+            }
+        }
+        let running = by_store.iter().filter_map(|(store, secrets)| {
+            let store = &self.running.get(*store)?.secret_store;
+            Some(store.changed(secrets).boxed())
+        });
+        let running: Vec<_> = running.collect();
+        if running.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        select_all(running).await;
     }
 
     /// Reads everything again. What cannot be read leaves its last good version in place.
@@ -204,8 +237,9 @@ impl Reconciler {
         self.config.is_kubernetes.then_some(KUBERNETES_STORE)
     }
 
-    /// Starts what is new or changed, one after the other, drops what is gone, and publishes. The
-    /// answer are the failures without which the sidecar may not start.
+    /// Starts what is new or changed, drops what is gone, and publishes. What needs nothing of each
+    /// other starts at once, so that a store that hangs holds up only those that need it. The answer
+    /// are the failures without which the sidecar may not start.
     async fn apply(&mut self, plan: Plan) -> Vec<String> {
         let mut next: BTreeMap<String, Running> = BTreeMap::new();
         let mut failed: Vec<_> = plan
@@ -214,21 +248,28 @@ impl Reconciler {
             .map(|component| FailedComponent::new(component, report::UNSERVED.to_owned(), false))
             .collect();
         let mut fatal = Vec::new();
-        for component in plan.components {
-            let old = self.running.get(&component.name).cloned();
-            match self.bring_up(&component, old.as_ref(), &next).await {
-                Ok(running) => {
-                    next.insert(component.name, running);
-                }
-                Err(failure) => {
-                    let keeps_old = old.is_some();
-                    self.report.failure(&component, &failure, keeps_old);
-                    if failure.is_fatal {
-                        fatal.push(failure.reason.clone());
+        for group in groups(plan.components, self.default_store()) {
+            let starting = group.iter().map(|component| {
+                let old = self.running.get(&component.name);
+                self.bring_up(component, old, &next)
+            });
+            let brought_up = join_all(starting).await;
+            for (component, outcome) in group.into_iter().zip(brought_up) {
+                let failure = match outcome {
+                    Ok(running) => {
+                        next.insert(component.name, running);
+                        continue;
                     }
-                    failed.push(FailedComponent::new(&component, failure.reason, keeps_old));
-                    next.extend(old.map(|old| (component.name, old)));
+                    Err(failure) => failure,
+                };
+                let old = self.running.get(&component.name).cloned();
+                let keeps_old = old.is_some();
+                self.report.failure(&component, &failure, keeps_old);
+                if failure.is_fatal {
+                    fatal.push(failure.reason.clone());
                 }
+                failed.push(FailedComponent::new(&component, failure.reason, keeps_old));
+                next.extend(old.map(|old| (component.name, old)));
             }
         }
         self.publish(next, failed);
@@ -246,6 +287,7 @@ impl Reconciler {
             app_id: &self.config.app_id,
             namespace: self.config.namespace.as_deref(),
             default_store: self.default_store(),
+            scopes_apply: self.rules.policy.scopes_apply_to_components,
         };
         let stores = |name: &str| {
             running
@@ -253,6 +295,7 @@ impl Reconciler {
                 .map(|store| Arc::clone(&store.secret_store))
         };
         let unresolved = |problem: resolve::Error| Failure {
+            detail: problem.detail(),
             reason: problem.to_string(),
             is_fatal: false,
         };
@@ -288,6 +331,7 @@ impl Reconciler {
                     "process component {name} error: [{code}]: initialization error occurred for \
                      {label}: {problem}"
                 ),
+                detail: None,
                 is_fatal: !component.ignore_errors,
             }
         })?;

@@ -11,6 +11,8 @@ use crate::resources::component::Component;
 /// Why a component does not start.
 pub(super) struct Failure {
     pub(super) reason: String,
+    /// What only operators should know: for the log.
+    pub(super) detail: Option<String>,
     /// Whether the sidecar may not start without it.
     pub(super) is_fatal: bool,
 }
@@ -29,8 +31,11 @@ impl Report {
     /// Tells of a component that does not start.
     pub(super) fn failure(&mut self, component: &Component, failure: &Failure, keeps_old: bool) {
         set_failed(&component.name, true);
-        let reason = &failure.reason;
-        if self.failures.get(&component.name) == Some(reason) {
+        let reason = match &failure.detail {
+            None => failure.reason.clone(),
+            Some(detail) => format!("{}: {detail}", failure.reason),
+        };
+        if self.failures.get(&component.name) == Some(&reason) {
             return;
         }
         let label = component.label();
@@ -52,7 +57,7 @@ impl Report {
             );
         }
         let name = component.name.clone();
-        self.failures.insert(name, reason.clone());
+        self.failures.insert(name, reason);
     }
 
     /// Forgets every component but those that still fail.

@@ -41,15 +41,26 @@ pub(super) enum Problem {
         /// The secret.
         secret: String,
     },
-    /// The store could not answer. Its own error, which is for operators, follows.
-    #[error("secret {secret:?} could not be read from secret store {store:?}: {cause}")]
+    /// The store could not answer.
+    #[error("secret {secret:?} could not be read from secret store {store:?}")]
     StoreFailed {
         /// The store.
         store: String,
         /// The secret.
         secret: String,
-        /// What the store says.
+        /// What the store says, for operators.
         cause: String,
+    },
+    /// The scopes of the store deny it.
+    #[error(
+        "access denied by policy to secret {secret:?} of secret store {store:?}: the SidecarPolicy \
+         makes scopes count for components"
+    )]
+    Denied {
+        /// The store.
+        store: String,
+        /// The secret.
+        secret: String,
     },
     /// The store has no such secret.
     #[error("secret store {store:?} has no secret {secret:?}")]
@@ -98,6 +109,27 @@ pub(super) struct Resolver<'a> {
     pub namespace: Option<&'a str>,
     /// The store that a reference means which names none.
     pub default_store: Option<&'a str>,
+    /// Whether the scopes of stores limit components too.
+    pub scopes_apply: bool,
+}
+
+impl Error {
+    /// What only operators should know.
+    pub(super) fn detail(&self) -> Option<String> {
+        match self.problem.as_ref() {
+            Problem::StoreFailed { cause, .. } => Some(cause.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The parameters of the reads of a component.
+pub(super) fn parameters(component: &Component, namespace: Option<&str>) -> RequestMetadata {
+    let namespace = component.namespace.as_deref().or(namespace);
+    namespace
+        .map(|namespace| ("namespace".to_owned(), namespace.to_owned()))
+        .into_iter()
+        .collect()
 }
 
 /// The values that references stand for, in the order of the properties; `None` for a property
@@ -115,8 +147,8 @@ pub(super) fn same(one: &References, other: &References) -> bool {
 }
 
 impl Resolver<'_> {
-    /// Reads the references of a component. Each secret is read once. Scopes limit the app, not
-    /// these reads (as in Dapr 1.18).
+    /// Reads the references of a component. Each secret is read once. Scopes limit the app; these
+    /// reads only where the policy says so (never in Dapr 1.18).
     pub(super) async fn references(
         &self,
         component: &Component,
@@ -163,12 +195,14 @@ impl Resolver<'_> {
                 secret: secret_name(),
             });
         };
-        let namespace = component.namespace.as_deref().or(self.namespace);
-        let metadata: RequestMetadata = namespace
-            .map(|namespace| ("namespace".to_owned(), namespace.to_owned()))
-            .into_iter()
-            .collect();
-        match loaded.store().get(secret, &metadata).await {
+        if self.scopes_apply && !loaded.permits(secret) {
+            return Err(Problem::Denied {
+                store: store_name(),
+                secret: secret_name(),
+            });
+        }
+        let metadata = parameters(component, self.namespace);
+        match loaded.get_fresh(secret, &metadata).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(Problem::NoSecret {
                 store: store_name(),
@@ -312,6 +346,7 @@ mod tests {
             app_id: "app",
             namespace: None,
             default_store: None,
+            scopes_apply: false,
         };
         let substitute = |text: &str| resolver.substitute(text).unwrap().expose().to_owned();
         assert_eq!(
@@ -332,6 +367,7 @@ mod tests {
             app_id: "app",
             namespace: None,
             default_store: None,
+            scopes_apply: false,
         };
         let problem = resolver.substitute("{podName}").unwrap_err();
         let text = "placeholder {podName} needs the variable \"POD_NAME\"";

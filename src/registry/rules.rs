@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::resources::configuration::Configuration;
 use crate::resources::decode::Document;
-use crate::resources::sidecar_policy::Policy;
+use crate::resources::sidecar_policy::{DefaultAccess, Policy};
 use crate::resources::{Error as ResourceError, Origin};
 
 /// The rules at one moment. Cheap to clone.
@@ -21,6 +21,8 @@ pub(super) struct Choice<'a> {
     pub(super) name: Option<&'a str>,
     /// The namespace, where the environment has one.
     pub(super) namespace: Option<&'a str>,
+    /// The least strict default access.
+    pub(super) default_access: DefaultAccess,
 }
 
 /// The part of a configuration that counts at the next start only.
@@ -67,8 +69,19 @@ pub enum PolicyError {
 }
 
 impl Choice<'_> {
-    /// The policy among those that are written down; without a name, the one that limits nothing.
+    /// The policy among those that are written down; without a name, the one that adds no limit to
+    /// the default access.
     pub(super) fn policy(
+        self,
+        written: &[Document],
+        in_the_way: Option<String>,
+    ) -> Result<Policy, PolicyError> {
+        let mut policy = self.written(written, in_the_way)?;
+        policy.default_access = policy.default_access.max(self.default_access);
+        Ok(policy)
+    }
+
+    fn written(
         self,
         written: &[Document],
         in_the_way: Option<String>,

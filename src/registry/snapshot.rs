@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -13,7 +13,7 @@ use crate::components::secret_store::{
 };
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
-use crate::resources::sidecar_policy::Policy;
+use crate::resources::sidecar_policy::{Audit, Policy};
 
 /// How many secrets are read at once where a store cannot list them.
 const READS_AT_ONCE: usize = 8;
@@ -73,6 +73,17 @@ impl FailedComponent {
 }
 
 impl Snapshot {
+    /// The secret stores that do not answer, in the order of their names, each with since when.
+    pub fn stores_down(&self) -> Vec<(&str, SystemTime)> {
+        let down = self.secret_stores.iter().filter_map(|(name, store)| {
+            let since = store.store.down_since()?;
+            Some((name.as_str(), since))
+        });
+        let mut down: Vec<_> = down.collect();
+        down.sort_unstable();
+        down
+    }
+
     /// A secret store that runs.
     pub(crate) fn secret_store(&self, name: &str) -> Option<&Arc<LoadedSecretStore>> {
         self.secret_stores.get(name)
@@ -99,6 +110,7 @@ pub(crate) struct LoadedSecretStore {
     scope: Scope,
     /// The namespaces beside the store's own that the app may name.
     allowed_namespaces: Vec<String>,
+    audit: Audit,
     name: String,
     namespace: String,
     get: Meters,
@@ -121,6 +133,7 @@ impl LoadedSecretStore {
             store,
             scope,
             allowed_namespaces: rules.policy.allowed_namespaces.clone(),
+            audit: rules.policy.audit,
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             get: Meters::new("get"),
@@ -128,9 +141,23 @@ impl LoadedSecretStore {
         }
     }
 
-    /// The store itself, for reads that are not the app's: neither counted nor limited by scopes.
-    pub(super) fn store(&self) -> &dyn SecretStore {
-        self.store.as_ref()
+    /// One secret for a component: not from a cache, neither counted nor limited by scopes.
+    pub(super) async fn get_fresh(
+        &self,
+        secret: &str,
+        metadata: &RequestMetadata,
+    ) -> Result<Option<Arc<SecretMap>>, StoreError> {
+        self.store.get_fresh(secret, metadata).await
+    }
+
+    /// Waits until one of these secrets may have changed.
+    pub(super) async fn changed(&self, secrets: &[(String, RequestMetadata)]) {
+        self.store.changed(secrets).await;
+    }
+
+    /// Whether a read is logged.
+    pub(crate) fn audits(&self, was_denied: bool) -> bool {
+        was_denied || self.audit == Audit::All
     }
 
     /// Whether the scopes let the app read a secret.

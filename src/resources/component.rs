@@ -88,6 +88,16 @@ impl Component {
         format!("{} ({}/{})", self.name, self.component_type, self.version)
     }
 
+    /// The names of the secrets that it refers to, once for each reference.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.properties
+            .iter()
+            .filter_map(|property| match &property.source {
+                Source::Secret { name, .. } => Some(name.as_str()),
+                Source::Literal(_) | Source::Env(_) => None,
+            })
+    }
+
     pub(crate) fn decode(document: Document) -> Result<Self, Error> {
         let origin = document.origin.clone();
         let field = |field: &str, problem: String| Error::Field {

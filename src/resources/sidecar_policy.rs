@@ -20,10 +20,25 @@ pub struct Policy {
     pub default_access: DefaultAccess,
     /// The namespaces, beside the sidecar's own, whose secrets a caller may ask for.
     pub allowed_namespaces: Vec<String>,
+    /// Whether the scopes of stores, the default access with them, limit what components refer to.
+    pub scopes_apply_to_components: bool,
+    /// Which reads of secrets are logged.
+    pub audit: Audit,
+}
+
+/// Which reads of secrets are logged, each with who asked, what for, and what came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Audit {
+    /// Those that were denied.
+    #[default]
+    Denied,
+    /// All.
+    All,
 }
 
 /// What counts where nothing else is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultAccess {
     /// It is allowed.
@@ -31,6 +46,17 @@ pub enum DefaultAccess {
     Allow,
     /// It is denied.
     Deny,
+}
+
+impl DefaultAccess {
+    /// Reads the word of a flag; nothing else is accepted.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "allow" => Some(Self::Allow),
+            "deny" => Some(Self::Deny),
+            _ => None,
+        }
+    }
 }
 
 impl Policy {
@@ -43,6 +69,8 @@ impl Policy {
         Ok(Self {
             default_access: secrets.default_access,
             allowed_namespaces: secrets.allowed_namespaces,
+            scopes_apply_to_components: secrets.scopes_apply_to_components,
+            audit: secrets.audit,
         })
     }
 }
@@ -83,6 +111,8 @@ struct RawSpec {
 struct RawSecrets {
     default_access: DefaultAccess,
     allowed_namespaces: Vec<String>,
+    scopes_apply_to_components: bool,
+    audit: Audit,
 }
 
 #[cfg(test)]
@@ -100,10 +130,15 @@ mod tests {
 
     #[test]
     fn reads_every_field() {
-        let read = policy("spec: {secrets: {defaultAccess: deny, allowedNamespaces: [a, b]}}");
+        let read = policy(
+            "spec: {secrets: {defaultAccess: deny, allowedNamespaces: [a, b], \
+             scopesApplyToComponents: true, audit: all}}",
+        );
         let expected = Policy {
             default_access: DefaultAccess::Deny,
             allowed_namespaces: vec!["a".to_owned(), "b".to_owned()],
+            scopes_apply_to_components: true,
+            audit: Audit::All,
         };
         assert_eq!(read, Ok(expected));
         for empty in ["spec: {}", "spec: {secrets: }", "spec: {secrets: {}}"] {
@@ -121,7 +156,8 @@ mod tests {
             (
                 "spec: {secrets: {defaultAcess: deny}}",
                 "field \"spec.secrets.defaultAcess\": unknown field \"defaultAcess\", expected \
-                 \"defaultAccess\" or \"allowedNamespaces\"",
+                 one of \"defaultAccess\", \"allowedNamespaces\", \"scopesApplyToComponents\", \
+                 \"audit\"",
             ),
             (
                 "spec: {secrets: {defaultAccess: Deny}}",

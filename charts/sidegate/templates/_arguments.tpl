@@ -66,6 +66,7 @@ injector
 --sidecar-image-pull-policy={{ ternary .image.pullPolicy $.Values.image.pullPolicy (ne .image.repository "") }}
 --native-sidecar={{ .native }}
 --allow-weakened-security={{ .allowWeakenedSecurity }}
+--sidecar-secrets-default-access={{ .secretsDefaultAccess }}
 --sidecar-run-as-non-root={{ .runAsNonRoot }}
 --sidecar-read-only-root-filesystem={{ .readOnlyRootFilesystem }}
 --sidecar-drop-all-capabilities={{ .dropAllCapabilities }}

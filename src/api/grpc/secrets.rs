@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 
 use crate::base::secret::Secret;
 use crate::blocks::secrets::Secrets;
+use crate::process::listener::Remote;
 
 use super::status;
 
@@ -15,10 +16,11 @@ pub(super) async fn get(
     secrets: &Secrets,
     request: Request<proto::GetSecretRequest>,
 ) -> Result<Response<proto::GetSecretResponse>, Status> {
+    let caller = caller(&request);
     let request = request.into_inner();
     let parameters = request.metadata.into_iter().collect();
     let secret = secrets
-        .get(&request.store_name, &request.key, &parameters)
+        .get(caller, &request.store_name, &request.key, &parameters)
         .await
         .map_err(|error| status::failure(&error))?;
     Ok(Response::new(proto::GetSecretResponse {
@@ -31,10 +33,11 @@ pub(super) async fn bulk(
     secrets: &Secrets,
     request: Request<proto::GetBulkSecretRequest>,
 ) -> Result<Response<proto::GetBulkSecretResponse>, Status> {
+    let caller = caller(&request);
     let request = request.into_inner();
     let parameters = request.metadata.into_iter().collect();
     let secrets = secrets
-        .bulk(&request.store_name, &parameters)
+        .bulk(caller, &request.store_name, &parameters)
         .await
         .map_err(|error| status::failure(&error))?;
     let data = secrets
@@ -45,6 +48,11 @@ pub(super) async fn bulk(
         })
         .collect();
     Ok(Response::new(proto::GetBulkSecretResponse { data }))
+}
+
+fn caller<M>(request: &Request<M>) -> Remote {
+    let caller = request.extensions().get().copied();
+    caller.unwrap_or(Remote::Unix)
 }
 
 /// A secret on its way to the app that may read it.

@@ -169,6 +169,7 @@ impl HttpApi {
             return Ok(answer::bad_path());
         };
         let rest = secrets::Rest {
+            caller: head.extensions.get().copied().unwrap_or(Remote::Unix),
             query: head.uri.query(),
             body,
             max_body: self.max_body,

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::base::secret::Secret;
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::secrets::Secrets;
+use crate::process::listener::Remote;
 
 use super::answer::{self, Answer};
 use super::query;
@@ -18,6 +19,7 @@ const PARAMETER_PREFIX: &str = "metadata.";
 
 /// The parts of a call beside its path.
 pub(super) struct Rest<'a> {
+    pub(super) caller: Remote,
     pub(super) query: Option<&'a str>,
     pub(super) body: Body,
     /// The most bytes of the body.
@@ -30,15 +32,17 @@ pub(super) async fn single(
     (store, key): (&str, &str),
     rest: Rest<'_>,
 ) -> Result<Answer, Error> {
+    let caller = rest.caller;
     let parameters = rest.parameters().await?;
-    let secret = secrets.get(store, key, &parameters).await?;
+    let secret = secrets.get(caller, store, key, &parameters).await?;
     Ok(answer::json(&Exposed(&secret)))
 }
 
 /// 200 with every secret of a store that the scopes let the app read.
 pub(super) async fn bulk(secrets: &Secrets, store: &str, rest: Rest<'_>) -> Result<Answer, Error> {
+    let caller = rest.caller;
     let parameters = rest.parameters().await?;
-    let secrets = secrets.bulk(store, &parameters).await?;
+    let secrets = secrets.bulk(caller, store, &parameters).await?;
     let exposed: BTreeMap<_, _> = secrets
         .iter()
         .map(|(name, secret)| (name, Exposed(secret)))

@@ -15,6 +15,7 @@ use crate::base::quantity::parse_bytes;
 use crate::base::token::Token;
 use crate::process::kubernetes::Access;
 use crate::registry::{DEFAULT_RECONCILE_INTERVAL, RegistryConfig};
+use crate::resources::sidecar_policy::DefaultAccess;
 
 /// The limits of bodies and headers without a flag (Dapr 1.18).
 const DEFAULT_BODY: u64 = 4 << 20;
@@ -178,6 +179,7 @@ impl Args {
             resource_paths: folders,
             config_files: paths(&self.config),
             policy: self.policy(problems),
+            default_access: self.default_access(problems),
             access: self.access(environment),
             has_kubernetes_store: self.has_kubernetes_store(),
             environment: environment.clone(),
@@ -200,6 +202,19 @@ impl Args {
             problems.add("parameter policy cannot be empty: it is the name of a SidecarPolicy");
         }
         self.policy.clone()
+    }
+
+    fn default_access(&self, problems: &mut Problems) -> DefaultAccess {
+        let given = self.secrets_default_access.as_deref();
+        let access = given.map_or(Some(DefaultAccess::default()), DefaultAccess::parse);
+        access.unwrap_or_else(|| {
+            problems.add(format!(
+                "invalid value for 'secrets-default-access': {:?}; accepted are \"allow\" and \
+                 \"deny\"",
+                given.unwrap_or_default()
+            ));
+            DefaultAccess::Deny
+        })
     }
 
     fn has_kubernetes_store(&self) -> bool {

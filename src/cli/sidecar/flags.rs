@@ -107,6 +107,10 @@ pub(crate) struct Args {
     /// Name of the SidecarPolicy (sidegate.dev/v1alpha1) that limits this sidecar
     #[arg(long, value_name = "NAME")]
     pub(super) policy: Option<String>,
+    /// Access to secrets of stores that the Configuration gives no scope: allow or deny. A
+    /// SidecarPolicy can deny what is allowed here, not the other way round [default: allow]
+    #[arg(long, value_name = "ACCESS")]
+    pub(super) secrets_default_access: Option<String>,
     /// Folder of resources; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) resources_path: Vec<String>,

@@ -1,6 +1,7 @@
 //! What the rest of the sidecar takes from the registry of resources.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::config::Config;
 use crate::api::Door;
@@ -80,7 +81,11 @@ fn live(registry: &Registry, has_token: bool) -> Live {
             .collect(),
     };
     let is_open = now.has_secret_stores() && !has_token;
+    let down = |(name, since): (&str, SystemTime)| {
+        format!("{name} since {}", httpdate::fmt_http_date(since))
+    };
     Live {
+        stores_down: now.stores_down().into_iter().map(down).collect(),
         components: now.components.iter().map(component).collect(),
         failed: now.failed.iter().map(failed).collect(),
         warnings: is_open.then(|| NO_TOKEN.to_owned()).into_iter().collect(),

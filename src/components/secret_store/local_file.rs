@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -47,6 +48,8 @@ enum FileError {
 pub struct LocalFile {
     secrets: Arc<ArcSwap<Secrets>>,
     multi_valued: bool,
+    /// Told of each new version. What it was told before anybody waited is not lost.
+    versions: Mutex<watch::Receiver<()>>,
     // Ends with the store.
     _watch: JoinSet<()>,
 }
@@ -86,11 +89,13 @@ impl LocalFile {
         let secrets = source.read().await.map_err(|error| init(&error))?;
         let changes = changes.map_err(|error| init(&error))?;
         let secrets = Arc::new(ArcSwap::from_pointee(secrets));
+        let (version, versions) = watch::channel(());
         let mut watch = JoinSet::new();
-        watch.spawn(source.follow(changes, Arc::clone(&secrets)));
+        watch.spawn(source.follow(changes, Arc::clone(&secrets), version));
         Ok(Self {
             secrets,
             multi_valued,
+            versions: Mutex::new(versions),
             _watch: watch,
         })
     }
@@ -110,13 +115,25 @@ impl SecretStore for LocalFile {
         Ok(Secrets::clone(&self.secrets.load()))
     }
 
+    async fn changed(&self, _secrets: &[(String, RequestMetadata)]) {
+        if self.versions.lock().await.changed().await.is_err() {
+            // The task that reads the file lives as long as the store.
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn has_multiple_keys(&self) -> bool {
         self.multi_valued
     }
 }
 
 impl Source {
-    async fn follow(self, mut changes: DirWatch, secrets: Arc<ArcSwap<Secrets>>) {
+    async fn follow(
+        self,
+        mut changes: DirWatch,
+        secrets: Arc<ArcSwap<Secrets>>,
+        version: watch::Sender<()>,
+    ) {
         let stale = metrics::gauge!("sidegate_secret_file_stale",
             "component" => self.component.clone());
         let mut last_problem = None;
@@ -134,7 +151,10 @@ impl Source {
                         info!(component = self.component, "Secrets file can be read again");
                     }
                     stale.set(0.0);
-                    secrets.store(Arc::new(read));
+                    if !same(&secrets.load(), &read) {
+                        secrets.store(Arc::new(read));
+                        version.send_replace(());
+                    }
                 }
                 Err(error) => {
                     let problem = with_causes(&error);
@@ -178,6 +198,24 @@ impl Source {
                 problem,
             })
     }
+}
+
+/// Whether two versions of the file hold the same.
+fn same(one: &Secrets, other: &Secrets) -> bool {
+    let same_keys = |one: &SecretMap, other: &SecretMap| {
+        one.len() == other.len()
+            && one
+                .iter()
+                .zip(other)
+                .all(|((key, value), (other_key, other))| {
+                    key == other_key && value.matches(other.expose().as_bytes())
+                })
+    };
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|((name, one), (other_name, other))| name == other_name && same_keys(one, other))
 }
 
 impl Layout {

@@ -9,8 +9,10 @@ use sidegate::base::environment::Environment;
 use sidegate::blocks::error::Reason;
 use sidegate::blocks::secrets::Secrets;
 use sidegate::process::kubernetes::Access;
+use sidegate::process::listener::Remote;
 use sidegate::process::tasks::{Tasks, with_causes};
 use sidegate::registry::{DEFAULT_RECONCILE_INTERVAL, Error, Registry, RegistryConfig};
+use sidegate::resources::sidecar_policy::DefaultAccess;
 use sidegate::testing::eventually::eventually;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,7 @@ impl Files {
             resource_paths: vec![self.path("resources")],
             config_files: Vec::new(),
             policy: None,
+            default_access: DefaultAccess::Allow,
             access: Access::InCluster,
             has_kubernetes_store: false,
             environment: Environment::default(),
@@ -114,7 +117,10 @@ async fn start(config: RegistryConfig) -> Result<Started, Error> {
 impl Started {
     /// The keys and values of a secret.
     async fn get(&self, store: &str, key: &str) -> Result<Vec<(String, String)>, Reason> {
-        let answer = self.secrets.get(store, key, &BTreeMap::new()).await;
+        let answer = self
+            .secrets
+            .get(Remote::Unix, store, key, &BTreeMap::new())
+            .await;
         answer
             .map(|secret| exposed(&secret))
             .map_err(|error| error.reason())
@@ -126,14 +132,20 @@ impl Started {
     }
 
     async fn bulk(&self, store: &str) -> Result<Vec<String>, Reason> {
-        let answer = self.secrets.bulk(store, &BTreeMap::new()).await;
+        let answer = self
+            .secrets
+            .bulk(Remote::Unix, store, &BTreeMap::new())
+            .await;
         answer
             .map(|secrets| secrets.into_keys().collect())
             .map_err(|error| error.reason())
     }
 
     async fn message(&self, store: &str, key: &str) -> String {
-        let answer = self.secrets.get(store, key, &BTreeMap::new()).await;
+        let answer = self
+            .secrets
+            .get(Remote::Unix, store, key, &BTreeMap::new())
+            .await;
         answer.unwrap_err().message().to_owned()
     }
 

@@ -42,6 +42,61 @@ async fn a_store_without_a_scope_is_closed_where_the_policy_denies() {
 }
 
 #[tokio::test]
+async fn what_the_flag_denies_no_policy_allows() {
+    let files = Files::new();
+    files
+        .file_store(r#"{"k": "1"}"#)
+        .resource("policy.yaml", &policy("strict", "{defaultAccess: allow}"));
+    for policy in [None, Some("strict".to_owned())] {
+        let started = files
+            .start_with(|config| {
+                config.policy = policy;
+                config.default_access = DefaultAccess::Deny;
+            })
+            .await;
+        assert_eq!(started.value("file", "k").await, Err(Reason::SecretDenied));
+    }
+}
+
+#[tokio::test]
+async fn scopes_limit_components_where_the_policy_says_so() {
+    let files = Files::new();
+    files
+        .file_store(r#"{"open": "A_", "closed": "B_"}"#)
+        .resource("a.yaml", &env_store("a", "file", "open"))
+        .resource("b.yaml", &env_store("b", "file", "closed"))
+        .write(
+            "scopes.yaml",
+            &scopes("      - {storeName: file, deniedSecrets: [closed]}\n"),
+        );
+    let configuration = files.path("scopes.yaml");
+    let scoped = |config: &mut RegistryConfig| {
+        config.config_files.push(configuration);
+        config.environment = [("A_K", "1"), ("B_K", "2")].into_iter().collect();
+    };
+    let started = files.start_with(scoped.clone()).await;
+    assert_eq!(started.components(), ["a", "b", "file"]);
+    files.resource(
+        "policy.yaml",
+        &policy("strict", "{scopesApplyToComponents: true}"),
+    );
+    let started = files
+        .start_with(|config| {
+            scoped(config);
+            named(config);
+        })
+        .await;
+    assert_eq!(started.components(), ["a", "file"]);
+    assert_eq!(
+        started.failures(),
+        [
+            "component \"b\", property \"prefix\": access denied by policy to secret \"closed\" of \
+          secret store \"file\": the SidecarPolicy makes scopes count for components"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_policy_that_is_not_named_limits_nothing() {
     let files = Files::new();
     files
@@ -63,8 +118,8 @@ async fn a_named_policy_that_cannot_be_read_stops_the_start() {
     assert_eq!(
         files.refusal(named).await,
         "policy \"strict\" cannot be used: file \"DIR/resources/policy.yaml\", document 1: field \
-         \"spec.secrets.defaultAcces\": unknown field \"defaultAcces\", expected \"defaultAccess\" \
-         or \"allowedNamespaces\""
+         \"spec.secrets.defaultAcces\": unknown field \"defaultAcces\", expected one of \
+         \"defaultAccess\", \"allowedNamespaces\", \"scopesApplyToComponents\", \"audit\""
     );
     files.resource("policy.yaml", &policy("strict", "{}"));
     files.resource("second.yaml", &policy("strict", "{}"));

@@ -138,14 +138,52 @@ async fn a_rotated_secret_reaches_the_components_that_refer_to_it() {
     files.resource("a.yaml", &env_store("a", "file", "p"));
     let environment = [("A_K", "1"), ("B_K", "2")];
     let started = files
-        .start_with(|config| {
-            config.environment = environment.into_iter().collect();
-            config.reconcile_interval = Duration::from_secs(1);
-        })
+        .start_with(|config| config.environment = environment.into_iter().collect())
         .await;
+    // Long before the interval, each time.
+    for (secret, value) in [("A_", "1"), ("B_", "2"), ("A_", "1")] {
+        files.write("secrets.json", &format!(r#"{{"p": "{secret}"}}"#));
+        started.becomes("a", "K", Ok(value)).await;
+    }
+    // One that is gone leaves the component as it was.
+    files.write("secrets.json", "{}");
+    eventually("the reference fails", async || {
+        (started.failures().len() == 1).then_some(())
+    })
+    .await;
     assert_eq!(started.value("a", "K").await.as_deref(), Ok("1"));
+    assert!(started.registry.snapshot().failed[0].keeps_running);
     files.write("secrets.json", r#"{"p": "B_"}"#);
     started.becomes("a", "K", Ok("2")).await;
+    assert_eq!(started.failures(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn stores_on_stores_follow_a_change_through() {
+    let files = Files::new();
+    files
+        .file_store(r#"{"p": "first.json"}"#)
+        .write("first.json", r#"{"p": "A_"}"#)
+        .write("second.json", r#"{"p": "B_"}"#);
+    let on = |path: &str| format!(r#"{{"p": "{}"}}"#, files.path(path).display());
+    files.write("secrets.json", &on("first.json"));
+    let middle = "  metadata:\n  - name: secretsFile\n    secretKeyRef:\n      name: p\n\
+                  auth:\n  secretStore: file\n";
+    files
+        .resource(
+            "m.yaml",
+            &component("middle", "secretstores.local.file", middle),
+        )
+        .resource("a.yaml", &env_store("a", "middle", "p"));
+    let environment = [("A_K", "1"), ("B_K", "2")];
+    let started = files
+        .start_with(|config| config.environment = environment.into_iter().collect())
+        .await;
+    assert_eq!(started.value("a", "K").await.as_deref(), Ok("1"));
+    files.write("secrets.json", &on("second.json"));
+    started.becomes("a", "K", Ok("2")).await;
+    files.write("second.json", r#"{"p": "A_"}"#);
+    started.becomes("a", "K", Ok("1")).await;
 }
 
 #[tokio::test]

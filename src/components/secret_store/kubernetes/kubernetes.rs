@@ -1,4 +1,4 @@
-//! Requests for Secrets to the API server.
+//! Requests for Secrets to the API server. Limits on time and retries are those of `Guarded`.
 
 use std::time::Duration;
 
@@ -7,16 +7,12 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use kube::client::Body;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
 use super::wire::Failure;
-use crate::process::kubernetes::{Access, Cluster};
+use crate::components::retry_after::retry_after;
+use crate::process::kubernetes::{Access, Cluster, ConnectError};
 use crate::process::tasks::with_causes;
 
-/// How long one answer may take, the client's own retries of a busy server (429, 503, 504) with it.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Above the largest Secret of a cluster, 1 MiB of data, in base64 and with its metadata.
-const MAX_OBJECT_BYTES: usize = 4 << 20;
 /// How many Secrets one page has, as kubectl asks for.
 const PAGE_ITEMS: &str = "500";
 
@@ -33,8 +29,17 @@ pub(super) enum Failed {
     #[error("the list expired while it was read")]
     Expired,
     /// The answer is larger than its limit.
-    #[error("the answer is too large")]
-    TooLarge,
+    #[error("the answer has more than {limit} bytes")]
+    TooLarge { limit: usize },
+    /// The credentials are not accepted.
+    #[error("the API server does not accept the credentials: {0}")]
+    Unauthenticated(String),
+    /// The server cannot be reached or is busy.
+    #[error("{text}")]
+    Unavailable {
+        text: String,
+        retry_after: Option<Duration>,
+    },
     /// Everything else.
     #[error("{0}")]
     Other(String),
@@ -56,9 +61,14 @@ impl ApiServer {
 
     /// One Secret, as JSON. Both names have to be names of Kubernetes, of which no part of a URL
     /// but a segment can be made.
-    pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<Bytes, Failed> {
+    pub(super) async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        limit: usize,
+    ) -> Result<Bytes, Failed> {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
-        self.get(&path, MAX_OBJECT_BYTES).await
+        self.get(&path, limit).await
     }
 
     /// One page of the Secrets of a namespace, as JSON.
@@ -77,31 +87,21 @@ impl ApiServer {
     }
 
     async fn get(&self, path: &str, limit: usize) -> Result<Bytes, Failed> {
-        match timeout(REQUEST_TIMEOUT, self.answer(path, limit)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Failed::Other(format!(
-                "the API server did not answer within {} s",
-                REQUEST_TIMEOUT.as_secs()
-            ))),
-        }
-    }
-
-    async fn answer(&self, path: &str, limit: usize) -> Result<Bytes, Failed> {
         let other = |error: &dyn std::error::Error| Failed::Other(with_causes(error));
-        let cluster = self
-            .cluster
-            .get_or_try_init(|| Cluster::connect(&self.access))
-            .await
-            .map_err(|error| other(&error))?;
+        let unreachable = |error: &dyn std::error::Error| Failed::Unavailable {
+            text: with_causes(error),
+            retry_after: None,
+        };
+        let cluster = self.cluster().await.map_err(|error| other(&error))?;
         let request = Request::get(path)
             .body(Body::empty())
             .map_err(|error| other(&error))?;
         let sent = cluster.client.send(request).await;
-        let (head, body) = sent.map_err(|error| other(&error))?.into_parts();
+        let (head, body) = sent.map_err(|error| unreachable(&error))?.into_parts();
         let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(Failed::TooLarge),
-            Err(error) => return Err(other(error.as_ref())),
+            Err(error) if error.is::<LengthLimitError>() => return Err(Failed::TooLarge { limit }),
+            Err(error) => return Err(unreachable(error.as_ref())),
         };
         if head.status == StatusCode::OK {
             return Ok(body);
@@ -111,7 +111,22 @@ impl ApiServer {
             StatusCode::NOT_FOUND => Failed::NotFound,
             StatusCode::FORBIDDEN => Failed::Forbidden(message),
             StatusCode::GONE => Failed::Expired,
-            status => Failed::Other(format!("the API server answered {status}: {message}")),
+            StatusCode::UNAUTHORIZED => Failed::Unauthenticated(message),
+            status => {
+                let text = format!("the API server answered {status}: {message}");
+                if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                    let retry_after = retry_after(&head.headers);
+                    Failed::Unavailable { text, retry_after }
+                } else {
+                    Failed::Other(text)
+                }
+            }
         })
+    }
+
+    /// The client, made now if it is not there yet.
+    pub(super) async fn cluster(&self) -> Result<&Cluster, ConnectError> {
+        let connect = || Cluster::connect_without_retries(&self.access);
+        self.cluster.get_or_try_init(connect).await
     }
 }

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
 use tracing::warn;
 
 use self::kubernetes::{ApiServer, Failed};
+use self::watch_kubernetes::Watches;
 use self::wire::{List, Object};
+use super::bulk::too_large;
 use super::settings::Settings;
 use super::{RequestMetadata, SecretMap, SecretStore, Secrets, StoreError};
 use crate::base::names::{is_dns_label, is_dns_subdomain};
@@ -27,14 +27,11 @@ use crate::process::tasks::with_causes;
     reason = "the client is used in files of this name only"
 )]
 mod kubernetes;
+mod watch_kubernetes;
 mod wire;
 
 /// The parameter of a request that names a namespace.
 const NAMESPACE: &str = "namespace";
-/// The most bytes that a bulk read takes from the API server: all of them are in memory at once.
-const MAX_BULK_BYTES: usize = 16 << 20;
-/// How long a bulk read may take, all its pages together.
-const BULK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a bulk read begins anew after its list expired, which takes minutes (the API server
 /// keeps old versions for five).
 const RESTARTS: usize = 2;
@@ -48,9 +45,8 @@ pub struct KubernetesSecrets {
     settings: Settings,
     /// The namespace of reads that name none.
     namespace: Option<String>,
-    /// Bulk reads come one after the other, so that their memory has a limit.
-    bulk: Semaphore,
-    told: Mutex<BTreeSet<String>>,
+    watches: Mutex<Watches>,
+    told: std::sync::Mutex<BTreeSet<String>>,
 }
 
 impl KubernetesSecrets {
@@ -75,8 +71,8 @@ impl KubernetesSecrets {
             server: ApiServer::new(access),
             settings,
             namespace: namespace.map(str::to_owned),
-            bulk: Semaphore::new(1),
-            told: Mutex::default(),
+            watches: Mutex::default(),
+            told: std::sync::Mutex::default(),
         })
     }
 
@@ -98,7 +94,7 @@ impl KubernetesSecrets {
     /// Every page, from the beginning.
     async fn list(&self, namespace: &str) -> Result<Secrets, Failed> {
         let mut secrets = Secrets::new();
-        let mut left = MAX_BULK_BYTES;
+        let mut left = self.settings.max_bulk_bytes;
         let mut from: Option<String> = None;
         loop {
             let body = self.server.page(namespace, from.as_deref(), left).await?;
@@ -158,7 +154,8 @@ impl SecretStore for KubernetesSecrets {
         if !is_dns_subdomain(name) {
             return Ok(None);
         }
-        let body = match self.server.secret(namespace, name).await {
+        let limit = self.settings.max_answer_bytes;
+        let body = match self.server.secret(namespace, name, limit).await {
             Ok(body) => body,
             Err(Failed::NotFound) => return Ok(None),
             Err(Failed::Forbidden(message)) => {
@@ -168,8 +165,8 @@ impl SecretStore for KubernetesSecrets {
                 )));
             }
             Err(error) => {
-                let text = format!("cannot read Secret {name:?} in namespace {namespace:?}");
-                return Err(StoreError::Failed(format!("{text}: {error}")));
+                let cannot = format!("cannot read Secret {name:?} in namespace {namespace:?}");
+                return Err(failure(error, &cannot));
             }
         };
         let object: Object<'_> =
@@ -180,14 +177,7 @@ impl SecretStore for KubernetesSecrets {
 
     async fn bulk(&self, metadata: &RequestMetadata) -> Result<Secrets, StoreError> {
         let namespace = self.namespace(metadata)?;
-        let reading = async {
-            // It is never closed.
-            let _turn = self.bulk.acquire().await;
-            self.whole_list(namespace).await
-        };
-        let late = || Failed::Other(format!("it took over {} s", BULK_TIMEOUT.as_secs()));
-        let read = timeout(BULK_TIMEOUT, reading).await;
-        read.unwrap_or_else(|_| Err(late())).map_err(|error| {
+        self.whole_list(namespace).await.map_err(|error| {
             let cannot = format!("cannot list the Secrets of namespace {namespace:?}");
             match error {
                 Failed::Forbidden(message) => StoreError::ListForbidden(format!(
@@ -195,12 +185,25 @@ impl SecretStore for KubernetesSecrets {
                      resources [\"secrets\"], verbs [\"list\"]; or name what the app may read in \
                      allowedSecrets of the Configuration, so that each is read by its name"
                 )),
-                Failed::TooLarge => StoreError::Failed(format!(
-                    "{cannot}: they have more than {MAX_BULK_BYTES} bytes; read them by name"
-                )),
-                error => StoreError::Failed(format!("{cannot}: {error}")),
+                Failed::TooLarge { .. } => {
+                    StoreError::Failed(format!("{cannot}: {}", too_large(&self.settings)))
+                }
+                error => failure(error, &cannot),
             }
         })
+    }
+
+    async fn changed(&self, secrets: &[(String, RequestMetadata)]) {
+        let ids = secrets.iter().filter_map(|(name, metadata)| {
+            let namespace = self.namespace(metadata).ok()?;
+            is_dns_subdomain(name).then(|| (namespace.to_owned(), name.clone()))
+        });
+        let ids = ids.collect();
+        match self.server.cluster().await {
+            Ok(cluster) => self.watches.lock().await.changed(cluster, ids).await,
+            // Whoever reads is told.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     fn foreign_namespace<'a>(&self, metadata: &'a RequestMetadata) -> Option<&'a str> {
@@ -211,6 +214,15 @@ impl SecretStore for KubernetesSecrets {
 fn named(metadata: &RequestMetadata) -> Option<&str> {
     let named = metadata.get(NAMESPACE).map(String::as_str);
     named.filter(|name| !name.is_empty())
+}
+
+fn failure(error: Failed, cannot: &str) -> StoreError {
+    let text = format!("{cannot}: {error}");
+    match error {
+        Failed::Unavailable { retry_after, .. } => StoreError::Unavailable { text, retry_after },
+        Failed::Unauthenticated(_) => StoreError::Unauthenticated(text),
+        _ => StoreError::Failed(text),
+    }
 }
 
 fn failed(text: &str) -> StoreError {

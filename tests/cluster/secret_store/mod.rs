@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::Request;
 use k8s_openapi::ByteString;
@@ -10,11 +11,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use sidegate::base::environment::Environment;
-use sidegate::components::catalog::Host;
-use sidegate::components::metadata::Reader;
-use sidegate::components::secret_store::kubernetes::KubernetesSecrets;
-use sidegate::components::secret_store::{RequestMetadata, SecretStore as _, StoreError, contract};
-use sidegate::components::{ResolvedComponent, ResolvedProperty};
+use sidegate::components::catalog::{self, Backend, Host};
+use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError, contract};
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::eventually::eventually;
 
@@ -137,7 +135,7 @@ impl Place {
         client.request_text(request).await.unwrap();
     }
 
-    async fn store(&self, settings: &[(&str, &str)]) -> KubernetesSecrets {
+    async fn store(&self, settings: &[(&str, &str)]) -> Arc<dyn SecretStore> {
         let environment = [("NAMESPACE", self.namespace.as_str())];
         let environment = environment.into_iter().collect();
         self.store_in(&environment, settings).await
@@ -147,24 +145,15 @@ impl Place {
         &self,
         environment: &Environment,
         settings: &[(&str, &str)],
-    ) -> KubernetesSecrets {
-        let property = |(name, value): &(&str, &str)| ResolvedProperty {
-            name: (*name).to_owned(),
-            value: sidegate::base::secret::Secret::new(*value),
-        };
-        let component = ResolvedComponent {
-            name: "kubernetes".to_owned(),
-            component_type: "secretstores.kubernetes".to_owned(),
-            version: "v1".to_owned(),
-            properties: settings.iter().map(property).collect(),
-        };
+    ) -> Arc<dyn SecretStore> {
+        let component = contract::component("secretstores.kubernetes", settings);
         let access = Access::Kubeconfig(Path::new(&self.kubeconfig).to_owned());
         let host = Host {
             environment,
             cluster: &access,
         };
-        let mut reader = Reader::new(&component).unwrap();
-        KubernetesSecrets::start(&mut reader, host).await.unwrap()
+        let Backend::SecretStore(store) = catalog::build(&component, host).await.unwrap();
+        store
     }
 }
 
@@ -173,7 +162,7 @@ fn none() -> RequestMetadata {
 }
 
 /// What a store says on a read of one secret: its keys, `absent`, or the error.
-async fn read(store: &KubernetesSecrets, name: &str) -> String {
+async fn read(store: &Arc<dyn SecretStore>, name: &str) -> String {
     match store.get(name, &none()).await {
         Ok(Some(secret)) => secret.keys().cloned().collect::<Vec<_>>().join(","),
         Ok(None) => "absent".to_owned(),

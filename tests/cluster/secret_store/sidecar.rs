@@ -258,3 +258,33 @@ async fn a_rotated_secret_reaches_the_component_that_refers_to_it() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_watched_secret_reaches_the_component_long_before_the_interval() {
+    let place = Place::new("watched").await;
+    place.grant(&["get", "list", "watch"], &["settings"]).await;
+    place.secret("settings", &[("prefix", b"KUBECO")]).await;
+    let files = TempDir::new().unwrap();
+    let component = "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {name: env}\n\
+                     spec: {type: secretstores.local.env, version: v1, metadata: [\
+                     {name: prefix, secretKeyRef: {name: settings, key: prefix}}]}\n";
+    std::fs::write(files.path().join("env.yaml"), component).unwrap();
+    let flags = ["--hot-reload-reconcile-interval=1h"];
+    let serving = serve(&place, &files, &flags).await;
+    let becomes = async |name: &str, value: &str| {
+        let expected = json!({ name: value }).to_string();
+        eventually("the component has its secret", async || {
+            let answer = serving.secret(&format!("env/{name}")).await;
+            (answer == (200, expected.clone())).then_some(())
+        })
+        .await;
+    };
+    becomes("NFIG", &place.kubeconfig).await;
+    // More than once, since the first change may be the one that a new watch tells.
+    for _ in 0..2 {
+        rotate(&place, "settings", "prefix", "NAMESP").await;
+        becomes("ACE", &place.namespace).await;
+        rotate(&place, "settings", "prefix", "KUBECO").await;
+        becomes("NFIG", &place.kubeconfig).await;
+    }
+}

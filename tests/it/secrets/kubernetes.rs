@@ -11,7 +11,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use serde_json::json;
+use sidegate::components::catalog::{self, Backend, Host};
+use sidegate::components::secret_store::contract;
 use sidegate::process::serve::Plain;
+use sidegate::testing::faulty_road::FaultyRoad;
 use sidegate::testing::listening::listen;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -81,6 +84,37 @@ async fn start_at(files: &Files, address: SocketAddr) -> Started {
             config.reads_cluster = false;
         })
         .await
+}
+
+#[tokio::test]
+async fn a_way_to_the_server_that_goes_wrong_is_survived() {
+    let server = FakeServer::new(|path, _| {
+        let secret = json!({ "metadata": { "name": "login" }, "data": { "user": "dQ==" } });
+        match path.strip_prefix("/api/v1/namespaces/own/secrets") {
+            Some("/login") => (200, secret.to_string()),
+            Some("?limit=500") => {
+                let list = json!({ "metadata": {}, "items": [secret] });
+                (200, list.to_string())
+            }
+            _ => (404, "{}".to_owned()),
+        }
+    })
+    .await;
+    let road = FaultyRoad::to(server.address).await;
+    let files = Files::new();
+    files.write("kubeconfig", &kubeconfig(road.address()));
+    let environment = [("NAMESPACE", "own")].into_iter().collect();
+    let access = Access::Kubeconfig(files.path("kubeconfig"));
+    let make = async |settings: &[(&str, &str)]| {
+        let component = contract::component("secretstores.kubernetes", settings);
+        let host = Host {
+            environment: &environment,
+            cluster: &access,
+        };
+        let Backend::SecretStore(store) = catalog::build(&component, host).await.unwrap();
+        store
+    };
+    contract::survives(&road, make, ("login", &[("user", "u")])).await;
 }
 
 #[tokio::test]

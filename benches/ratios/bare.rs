@@ -2,9 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::Path;
 use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
@@ -16,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -29,6 +33,8 @@ pub(crate) async fn serve(arguments: &[&str]) {
     match arguments {
         ["axum", port] => plain(port, secrets()).await,
         ["app", port] => plain(port, Router::new().fallback(any(|| async { "hello\n" }))).await,
+        ["vault", port] => plain(port, vault()).await,
+        ["kubernetes", port] => plain(port, kubernetes()).await,
         ["proxy", port, target] => plain(port, proxy(target.parse().unwrap())).await,
         ["reviews", port, certificate, key] => {
             let config = tls(certificate, key);
@@ -51,6 +57,37 @@ async fn plain(port: &str, routes: Router) {
 fn secrets() -> Router {
     let json = || async { ([(header::CONTENT_TYPE, "application/json")], SECRET) };
     Router::new().route("/v1.0/secrets/{store}/{key}", get(json))
+}
+
+/// One secret as Vault's KV version 2 answers it. `slow` takes its time; `/reads` counts.
+fn vault() -> Router {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&reads);
+    let read = move |Path(name): Path<String>| async move {
+        reads.fetch_add(1, Ordering::Relaxed);
+        if name == "slow" {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Json(json!({"data": {"data": {"password": "hunter2"}, "metadata": {"version": 1}}}))
+    };
+    Router::new()
+        .route("/v1/secret/data/dapr/{name}", get(read))
+        .route(
+            "/reads",
+            get(move || async move { count.load(Ordering::Relaxed).to_string() }),
+        )
+}
+
+/// One Secret as an API server answers it.
+fn kubernetes() -> Router {
+    let read = |Path(name): Path<String>| async move {
+        Json(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": name, "namespace": "bench", "resourceVersion": "1"},
+            "data": {"password": "aHVudGVyMg=="},
+        }))
+    };
+    Router::new().route("/api/v1/namespaces/bench/secrets/{name}", get(read))
 }
 
 /// A reverse proxy of hyper's own client and nothing else.

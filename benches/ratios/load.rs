@@ -70,6 +70,42 @@ impl Load {
         answers / start.elapsed().as_secs_f64()
     }
 
+    /// How long answers take on one connection, in milliseconds, one after the other.
+    pub(crate) async fn latencies(&self, count: usize) -> Vec<f64> {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = Instant::now();
+            stream.write_all(&self.request).await.unwrap();
+            let status = read_answer(&mut stream, &mut buffer).await.unwrap();
+            assert_eq!(status, self.status, "the server answers something else");
+            times.push(start.elapsed().as_secs_f64() * 1000.0);
+        }
+        times
+    }
+
+    /// Asks once on each of so many connections, which are all open before the first asks.
+    pub(crate) async fn at_once(&self, connections: usize) {
+        let mut open = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            open.push(TcpStream::connect(self.address).await.unwrap());
+        }
+        let mut clients = JoinSet::new();
+        for mut stream in open {
+            let load = self.clone();
+            clients.spawn(async move {
+                stream.write_all(&load.request).await.unwrap();
+                let status = read_answer(&mut stream, &mut vec![0; 4096]).await.unwrap();
+                assert_eq!(status, load.status, "the server answers something else");
+            });
+        }
+        while let Some(ended) = clients.join_next().await {
+            ended.unwrap();
+        }
+    }
+
     async fn client(self, start: Instant, until: Until) -> io::Result<usize> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;

@@ -15,12 +15,14 @@ mod load;
 mod measure;
 mod report;
 mod servers;
+mod stores;
 
 use std::path::PathBuf;
 
 use report::Report;
 
 fn main() {
+    sidegate::tls::install_provider();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -60,6 +60,47 @@ impl Stage {
 
     /// A sidecar with both tokens, with an app or without.
     pub(crate) fn sidecar(&self, app: Option<SocketAddr>) -> Server {
+        self.sidecar_with("resources", app)
+    }
+
+    /// A sidecar with stores of Vault and of Kubernetes at these addresses, each with a cache and
+    /// without.
+    pub(crate) fn sidecar_of_stores(&self, vault: SocketAddr, kubernetes: SocketAddr) -> Server {
+        let kubeconfig = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+             clusters: [{{name: c, cluster: {{server: 'http://{kubernetes}', \
+             insecure-skip-tls-verify: true}}}}]\nusers: [{{name: u, user: {{}}}}]\n\
+             contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+        );
+        let vault = format!(
+            "{{name: vaultAddr, value: 'http://{vault}'}}, {{name: engineVersion, value: '2'}}, \
+             {{name: vaultToken, value: t}}"
+        );
+        let kubernetes = format!(
+            "{{name: kubeconfigPath, value: {:?}}}, {{name: defaultNamespace, value: bench}}",
+            self.dir.path().join("kubeconfig")
+        );
+        let mut components = String::new();
+        for (name, kind, settings) in [
+            ("vault", "hashicorp.vault", vault),
+            ("kubernetes", "kubernetes", kubernetes),
+        ] {
+            for (suffix, cache) in [("", "0"), ("-cached", "1h")] {
+                components.push_str(&format!(
+                    "apiVersion: dapr.io/v1alpha1\nkind: Component\n\
+                     metadata: {{name: {name}{suffix}}}\nspec: {{type: secretstores.{kind}, \
+                     version: v1, metadata: [{settings}, {{name: cacheTTL, value: '{cache}'}}]}}\n\
+                     ---\n"
+                ));
+            }
+        }
+        fs::create_dir(self.dir.path().join("stores")).unwrap();
+        fs::write(self.dir.path().join("kubeconfig"), kubeconfig).unwrap();
+        fs::write(self.dir.path().join("stores/stores.yaml"), components).unwrap();
+        self.sidecar_with("stores", None)
+    }
+
+    fn sidecar_with(&self, resources: &str, app: Option<SocketAddr>) -> Server {
         let [http, grpc, metrics] = std::array::from_fn(|_| free_port());
         let mut command = Command::new(&self.program);
         command
@@ -71,7 +112,7 @@ impl Stage {
             .arg(format!("--metrics-port={}", metrics.port()))
             .arg(format!("--dapr-http-port={}", http.port()))
             .arg(format!("--dapr-grpc-port={}", grpc.port()))
-            .arg(format!("--resources-path={}", self.file("resources")))
+            .arg(format!("--resources-path={}", self.file(resources)))
             .env("DAPR_API_TOKEN", TOKEN)
             .env("APP_API_TOKEN", "the app's token");
         if let Some(app) = app {

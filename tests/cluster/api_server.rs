@@ -114,6 +114,11 @@ impl ApiServer {
         }
     }
 
+    /// The folder of `kubectl`.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.bin
+    }
+
     /// Where it listens.
     pub(crate) fn authority(&self) -> &str {
         self.url.trim_start_matches("https://")

@@ -18,6 +18,7 @@ use sidegate::testing::eventually::eventually;
 
 use crate::api_server::{ApiServer, named};
 
+mod quickstart;
 mod sidecar;
 
 /// A namespace with a service account `default`, a kubeconfig of it, and a Role that it has.

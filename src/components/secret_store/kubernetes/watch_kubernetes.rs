@@ -8,8 +8,9 @@ use futures_util::future::select_all;
 use futures_util::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Error, Event};
-use kube::runtime::{WatchStreamExt as _, metadata_watcher};
+use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -91,7 +92,12 @@ impl Watched {
 
 /// Follows one Secret until the API server refuses it. Other failures are tried again, with
 /// growing pauses.
-async fn follow(api: Api<Secret>, name: &str, version: &watch::Sender<String>) -> Error {
+/// Only the metadata comes over, no value.
+async fn follow(
+    api: Api<PartialObjectMeta<Secret>>,
+    name: &str,
+    version: &watch::Sender<String>,
+) -> Error {
     let tell = |now: Option<String>| {
         let now = now.unwrap_or_default();
         version.send_if_modified(|before| {
@@ -101,7 +107,7 @@ async fn follow(api: Api<Secret>, name: &str, version: &watch::Sender<String>) -
         });
     };
     let one = Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = pin!(metadata_watcher(api, one).default_backoff());
+    let mut events = pin!(watcher(api, one).default_backoff());
     let mut listed = None;
     loop {
         match events.next().await {

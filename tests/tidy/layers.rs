@@ -50,6 +50,10 @@ const HOMES: &[Home] = &[
         homes: &["kubernetes.rs"],
     },
     Home {
+        path: &["reqwest"],
+        homes: &["src/components/http_client"],
+    },
+    Home {
         path: &["std", "env"],
         homes: &["src/cli/"],
     },

@@ -17,6 +17,7 @@ use sidegate::testing::eventually::eventually;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+mod audit;
 mod kubernetes;
 mod loading;
 mod policy;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::metadata::Reader;
 use super::secret_store::SecretStore;
+#[cfg(feature = "aws")]
+use super::secret_store::aws::{parameter_store::ParameterStore, secrets_manager::SecretsManager};
 use super::secret_store::guarded::Guarded;
 use super::secret_store::kubernetes::KubernetesSecrets;
 use super::secret_store::local_env::LocalEnv;
@@ -75,12 +77,32 @@ pub fn category(component_type: &str) -> Category {
 
 #[derive(Clone, Copy)]
 enum SecretStoreType {
+    #[cfg(feature = "aws")]
+    AwsParameterStore,
+    #[cfg(feature = "aws")]
+    AwsSecretsManager,
     Kubernetes,
     LocalEnv,
     LocalFile,
 }
 
-const SECRET_STORE_TYPES: [(&str, SecretStoreType); 3] = [
+const SECRET_STORE_TYPES: &[(&str, SecretStoreType)] = &[
+    #[cfg(feature = "aws")]
+    (
+        "secretstores.aws.parameterstore",
+        SecretStoreType::AwsParameterStore,
+    ),
+    #[cfg(feature = "aws")]
+    (
+        "secretstores.aws.secretmanager",
+        SecretStoreType::AwsSecretsManager,
+    ),
+    // The name in Dapr's own list of components.
+    #[cfg(feature = "aws")]
+    (
+        "secretstores.aws.secretsmanager",
+        SecretStoreType::AwsSecretsManager,
+    ),
     ("secretstores.kubernetes", SecretStoreType::Kubernetes),
     ("secretstores.local.env", SecretStoreType::LocalEnv),
     ("secretstores.local.file", SecretStoreType::LocalFile),
@@ -116,6 +138,18 @@ pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Back
     };
     let mut reader = Reader::new(component)?;
     let store: Arc<dyn SecretStore> = match store_type {
+        #[cfg(feature = "aws")]
+        SecretStoreType::AwsParameterStore => {
+            let settings = Settings::read(&mut reader)?;
+            let store = ParameterStore::start(&component.name, &mut reader, settings)?;
+            Arc::new(Guarded::new(Box::new(store), &component.name, settings))
+        }
+        #[cfg(feature = "aws")]
+        SecretStoreType::AwsSecretsManager => {
+            let settings = Settings::read(&mut reader)?;
+            let store = SecretsManager::start(&component.name, &mut reader, settings)?;
+            Arc::new(Guarded::new(Box::new(store), &component.name, settings))
+        }
         SecretStoreType::Kubernetes => {
             let settings = Settings::read(&mut reader)?;
             let store = KubernetesSecrets::start(&mut reader, host, settings).await?;

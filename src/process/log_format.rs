@@ -55,9 +55,11 @@ where
         level.as_str()
     };
     // Watches of the Kubernetes API warn of every attempt that is refused; whoever started them
-    // says it once.
+    // says it once. So does whoever asks AWS, whose library logs answers that it cannot read, and
+    // these may hold credentials.
     let filter = EnvFilter::new(format!(
-        "{libraries},kube_runtime=error,sidegate={level},dapr={level}"
+        "{libraries},kube_runtime=error,aws_config=off,aws_runtime=off,\
+         sidegate={level},dapr={level}"
     ));
     // Refused only where a log is installed already, in tests.
     let _ = tracing_subscriber::fmt()

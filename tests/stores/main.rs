@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "aws")]
+mod aws;
 mod quickstarts;
 mod servers;

@@ -20,20 +20,48 @@ pub(super) async fn each<F>(
 where
     F: Future<Output = Result<Option<(String, Arc<SecretMap>)>, StoreError>> + Send,
 {
+    let reads = names.into_iter().map(read).collect();
+    all(reads, settings).await
+}
+
+/// What these reads find, several at once. The first failure ends the whole.
+pub(super) async fn all<F, S>(reads: Vec<F>, settings: &Settings) -> Result<Secrets, StoreError>
+where
+    F: Future<Output = Result<S, StoreError>> + Send,
+    S: IntoIterator<Item = (String, Arc<SecretMap>)>,
+{
     let at_once = AT_ONCE.min(settings.max_concurrent_requests);
-    let mut reads = stream::iter(names.into_iter().map(read)).buffer_unordered(at_once);
+    let mut reads = stream::iter(reads).buffer_unordered(at_once);
     let mut secrets = Secrets::new();
-    let mut left = settings.max_bulk_bytes;
+    let mut room = Room::of(settings);
     while let Some(found) = reads.next().await {
-        let Some((name, secret)) = found? else {
-            continue;
-        };
-        left = left
-            .checked_sub(name.len() + size(&secret))
-            .ok_or_else(|| too_large(settings))?;
-        secrets.insert(name, secret);
+        for (name, secret) in found? {
+            room.take(name.len() + size(&secret))?;
+            secrets.insert(name, secret);
+        }
     }
     Ok(secrets)
+}
+
+/// What is left of `maxBulkSize`.
+pub(super) struct Room<'a> {
+    bytes: usize,
+    settings: &'a Settings,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn of(settings: &'a Settings) -> Self {
+        Self {
+            bytes: settings.max_bulk_bytes,
+            settings,
+        }
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), StoreError> {
+        let left = self.bytes.checked_sub(bytes);
+        self.bytes = left.ok_or_else(|| too_large(self.settings))?;
+        Ok(())
+    }
 }
 
 /// The error of a bulk read above its limit.

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 
 use crate::base::secret::Secret;
 
+#[cfg(feature = "aws")]
+pub mod aws;
 mod bulk;
 mod cache;
 #[cfg(any(test, feature = "testing"))]

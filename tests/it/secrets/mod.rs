@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 mod audit;
+#[cfg(feature = "aws")]
+mod aws;
 mod kubernetes;
 mod loading;
 mod policy;

@@ -6,6 +6,8 @@ use super::metadata::Reader;
 use super::secret_store::SecretStore;
 #[cfg(feature = "aws")]
 use super::secret_store::aws::{parameter_store::ParameterStore, secrets_manager::SecretsManager};
+#[cfg(feature = "azure")]
+use super::secret_store::azure::KeyVault;
 use super::secret_store::guarded::Guarded;
 use super::secret_store::kubernetes::KubernetesSecrets;
 use super::secret_store::local_env::LocalEnv;
@@ -77,36 +79,41 @@ pub fn category(component_type: &str) -> Category {
 
 #[derive(Clone, Copy)]
 enum SecretStoreType {
+    LocalEnv,
+    LocalFile,
+    Remote(RemoteType),
+}
+
+/// A store that is reached over the network.
+#[derive(Clone, Copy)]
+enum RemoteType {
     #[cfg(feature = "aws")]
     AwsParameterStore,
     #[cfg(feature = "aws")]
     AwsSecretsManager,
+    #[cfg(feature = "azure")]
+    AzureKeyVault,
     Kubernetes,
-    LocalEnv,
-    LocalFile,
 }
 
-const SECRET_STORE_TYPES: &[(&str, SecretStoreType)] = &[
-    #[cfg(feature = "aws")]
-    (
-        "secretstores.aws.parameterstore",
-        SecretStoreType::AwsParameterStore,
-    ),
-    #[cfg(feature = "aws")]
-    (
-        "secretstores.aws.secretmanager",
-        SecretStoreType::AwsSecretsManager,
-    ),
-    // The name in Dapr's own list of components.
-    #[cfg(feature = "aws")]
-    (
-        "secretstores.aws.secretsmanager",
-        SecretStoreType::AwsSecretsManager,
-    ),
-    ("secretstores.kubernetes", SecretStoreType::Kubernetes),
-    ("secretstores.local.env", SecretStoreType::LocalEnv),
-    ("secretstores.local.file", SecretStoreType::LocalFile),
-];
+#[rustfmt::skip] // One row a type.
+const SECRET_STORE_TYPES: &[(&str, SecretStoreType)] = {
+    use SecretStoreType::{LocalEnv, LocalFile, Remote};
+    &[
+        #[cfg(feature = "aws")]
+        ("secretstores.aws.parameterstore", Remote(RemoteType::AwsParameterStore)),
+        #[cfg(feature = "aws")]
+        ("secretstores.aws.secretmanager", Remote(RemoteType::AwsSecretsManager)),
+        // The name in Dapr's own list of components.
+        #[cfg(feature = "aws")]
+        ("secretstores.aws.secretsmanager", Remote(RemoteType::AwsSecretsManager)),
+        #[cfg(feature = "azure")]
+        ("secretstores.azure.keyvault", Remote(RemoteType::AzureKeyVault)),
+        ("secretstores.kubernetes", Remote(RemoteType::Kubernetes)),
+        ("secretstores.local.env", LocalEnv),
+        ("secretstores.local.file", LocalFile),
+    ]
+};
 
 /// The types of secret stores, for error texts.
 pub(super) fn secret_store_types() -> String {
@@ -138,30 +145,36 @@ pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Back
     };
     let mut reader = Reader::new(component)?;
     let store: Arc<dyn SecretStore> = match store_type {
-        #[cfg(feature = "aws")]
-        SecretStoreType::AwsParameterStore => {
-            let settings = Settings::read(&mut reader)?;
-            let store = ParameterStore::start(&component.name, &mut reader, settings)?;
-            Arc::new(Guarded::new(Box::new(store), &component.name, settings))
-        }
-        #[cfg(feature = "aws")]
-        SecretStoreType::AwsSecretsManager => {
-            let settings = Settings::read(&mut reader)?;
-            let store = SecretsManager::start(&component.name, &mut reader, settings)?;
-            Arc::new(Guarded::new(Box::new(store), &component.name, settings))
-        }
-        SecretStoreType::Kubernetes => {
-            let settings = Settings::read(&mut reader)?;
-            let store = KubernetesSecrets::start(&mut reader, host, settings).await?;
-            Arc::new(Guarded::new(Box::new(store), &component.name, settings))
-        }
         SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, host.environment)?),
         SecretStoreType::LocalFile => {
             Arc::new(LocalFile::start(&component.name, &mut reader).await?)
         }
+        SecretStoreType::Remote(remote) => {
+            Arc::new(remote_store(remote, &component.name, &mut reader, host).await?)
+        }
     };
     reader.warn_unknown();
     Ok(Backend::SecretStore(store))
+}
+
+/// A store that is reached over the network, behind its limits.
+async fn remote_store(
+    remote: RemoteType,
+    name: &str,
+    reader: &mut Reader<'_>,
+    host: Host<'_>,
+) -> Result<Guarded, Error> {
+    let settings = Settings::read(reader)?;
+    let store: Box<dyn SecretStore> = match remote {
+        #[cfg(feature = "aws")]
+        RemoteType::AwsParameterStore => Box::new(ParameterStore::start(name, reader, settings)?),
+        #[cfg(feature = "aws")]
+        RemoteType::AwsSecretsManager => Box::new(SecretsManager::start(name, reader, settings)?),
+        #[cfg(feature = "azure")]
+        RemoteType::AzureKeyVault => Box::new(KeyVault::start(reader, host, settings).await?),
+        RemoteType::Kubernetes => Box::new(KubernetesSecrets::start(reader, host, settings).await?),
+    };
+    Ok(Guarded::new(store, name, settings))
 }
 
 /// `v1`, the older `v0` and no version at all mean the same.

@@ -49,7 +49,16 @@ pub(crate) enum Failed {
 impl HttpClient {
     /// A client that believes the servers of `trust`.
     pub(crate) fn new(trust: &Trust) -> Result<Self, ClientError> {
-        let client = reqwest::Client::builder()
+        Self::build(trust, reqwest::Client::builder())
+    }
+
+    /// The same without the proxies of the environment, for servers of the machine itself.
+    pub(crate) fn direct(trust: &Trust) -> Result<Self, ClientError> {
+        Self::build(trust, reqwest::Client::builder().no_proxy())
+    }
+
+    fn build(trust: &Trust, builder: reqwest::ClientBuilder) -> Result<Self, ClientError> {
+        let client = builder
             .tls_backend_preconfigured(client_config(trust)?)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())

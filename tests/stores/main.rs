@@ -4,5 +4,6 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+mod azure;
 mod quickstarts;
 mod servers;

@@ -11,6 +11,8 @@ use crate::base::secret::Secret;
 
 #[cfg(feature = "aws")]
 pub mod aws;
+#[cfg(feature = "azure")]
+pub mod azure;
 mod bulk;
 mod cache;
 #[cfg(any(test, feature = "testing"))]

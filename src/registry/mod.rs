@@ -19,6 +19,7 @@ use crate::process::tasks::Tasks;
 use crate::resources::sidecar_policy::DefaultAccess;
 
 mod builtin;
+mod follow;
 mod plan;
 mod reconcile;
 mod report;

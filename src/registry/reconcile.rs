@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt as _;
-use futures_util::future::{join_all, select_all};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
-use tokio_util::sync::CancellationToken;
+use futures_util::future::join_all;
+use tokio::time::timeout;
 use tracing::info;
 
 use super::builtin::KUBERNETES_STORE;
-use super::plan::{Filter, Plan, groups, needed_store, plan};
+use super::plan::{Filter, Plan, groups, plan};
 use super::report::{self, Failure, Report};
 use super::resolve::{self, References, Resolver};
 use super::rules::{Choice, Rules, at_next_start};
@@ -19,8 +17,7 @@ use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snaps
 use super::sources::Sources;
 use super::{Error, RegistryConfig};
 use crate::components::catalog::{self, Backend};
-use crate::components::secret_store::RequestMetadata;
-use crate::process::tasks::{BoxError, with_causes};
+use crate::process::tasks::with_causes;
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::decode::{Document, Resources};
@@ -36,14 +33,14 @@ impl RegistryConfig {
 }
 
 pub(super) struct Reconciler {
-    config: RegistryConfig,
+    pub(super) config: RegistryConfig,
     rules: Rules,
     /// The part of the configuration that was taken over at the start and stays.
     taken_at_start: Configuration,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    running: BTreeMap<String, Running>,
+    pub(super) running: BTreeMap<String, Running>,
     /// The components that are written down, in the last version that could be read.
-    written: Vec<Component>,
+    pub(super) written: Vec<Component>,
     report: Report,
     /// Component types that the metrics have seen.
     loaded_types: BTreeSet<String>,
@@ -51,11 +48,11 @@ pub(super) struct Reconciler {
 
 /// A component that runs. Cheap to clone.
 #[derive(Clone)]
-struct Running {
+pub(super) struct Running {
     component: Arc<Component>,
     references: Arc<References>,
     backend: Backend,
-    secret_store: Arc<LoadedSecretStore>,
+    pub(super) secret_store: Arc<LoadedSecretStore>,
 }
 
 impl Reconciler {
@@ -93,62 +90,8 @@ impl Reconciler {
         Ok(self.apply(plan).await)
     }
 
-    /// Follows changes until shutdown.
-    pub(super) async fn follow(
-        mut self,
-        mut sources: Sources,
-        shutdown: CancellationToken,
-    ) -> Result<(), BoxError> {
-        let period = self
-            .config
-            .reconcile_interval
-            .max(std::time::Duration::from_secs(1));
-        let mut ticks = interval_at(Instant::now() + period, period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = sources.changed() => {}
-                () = self.secrets_changed() => {}
-                _ = ticks.tick() => {}
-                () = shutdown.cancelled() => return Ok(()),
-            }
-            tokio::select! {
-                () = self.reconcile(&mut sources) => {}
-                () = shutdown.cancelled() => return Ok(()),
-            }
-        }
-    }
-
-    /// Waits until a secret may have changed that a component refers to. Stores that cannot tell are
-    /// left to the interval.
-    async fn secrets_changed(&self) {
-        let mut by_store: BTreeMap<&str, Vec<(String, RequestMetadata)>> = BTreeMap::new();
-        for component in &self.written {
-            let Some(store) = needed_store(component, self.default_store()) else {
-                continue;
-            };
-            let metadata = resolve::parameters(component, self.config.namespace.as_deref());
-            let secrets = by_store.entry(store).or_default();
-            for name in component.secrets() {
-                let secret = (name.to_owned(), metadata.clone());
-                if !secrets.contains(&secret) {
-                    secrets.push(secret);
-                }
-            }
-        }
-        let running = by_store.iter().filter_map(|(store, secrets)| {
-            let store = &self.running.get(*store)?.secret_store;
-            Some(store.changed(secrets).boxed())
-        });
-        let running: Vec<_> = running.collect();
-        if running.is_empty() {
-            std::future::pending::<()>().await;
-        }
-        select_all(running).await;
-    }
-
     /// Reads everything again. What cannot be read leaves its last good version in place.
-    async fn reconcile(&mut self, sources: &mut Sources) {
+    pub(super) async fn reconcile(&mut self, sources: &mut Sources) {
         let mut warnings = sources.in_the_way();
         let mut texts = BTreeMap::new();
         let problems = match sources.resources().await {
@@ -233,12 +176,12 @@ impl Reconciler {
         Ok(plan(self.written.clone(), &filter)?)
     }
 
-    fn default_store(&self) -> Option<&'static str> {
+    pub(super) fn default_store(&self) -> Option<&'static str> {
         self.config.is_kubernetes.then_some(KUBERNETES_STORE)
     }
 
     /// Starts what is new or changed, drops what is gone, and publishes. What needs nothing of each
-    /// other starts at once, so that a store that hangs holds up only those that need it. The answer
+    /// other starts at once: a store that hangs holds up only those that need it. The answer
     /// are the failures without which the sidecar may not start.
     async fn apply(&mut self, plan: Plan) -> Vec<String> {
         let mut next: BTreeMap<String, Running> = BTreeMap::new();

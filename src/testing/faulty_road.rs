@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -127,7 +126,7 @@ async fn one(mut near: TcpStream, server: SocketAddr, state: &Mutex<State>) -> s
             let more = more.unwrap_or_default();
             near.write_all(head(status, 0, &more).as_bytes()).await?;
         }
-        Some(Fault::Hang) => tokio::time::sleep(Duration::from_secs(3600)).await,
+        Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Cut) => {
             near.write_all(head(200, 1000, "").as_bytes()).await?;
             near.write_all(b"{").await?;

@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod connect_proxy;
+pub mod contract;
 pub mod eventually;
 pub mod fake_app;
 pub mod fake_grpc_app;

@@ -71,10 +71,6 @@ pub async fn run(page: &str, programs: &[PathBuf], variables: &[(&str, &str)]) {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the environment of a test, not of the program"
-)]
 fn search_path(programs: &[PathBuf]) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let all = programs

@@ -207,7 +207,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
-    use tokio::time::{advance, sleep};
+    use tokio::time::advance;
 
     use super::*;
     use crate::base::secret::Secret;
@@ -314,7 +314,7 @@ mod tests {
             let reads = Arc::clone(&reads);
             cache.get(key("a"), move |_| async move {
                 reads.fetch_add(1, Ordering::Relaxed);
-                sleep(SECOND).await;
+                tokio::task::yield_now().await;
                 found("1")
             })
         };

@@ -72,8 +72,8 @@ impl SecretStore for LocalEnv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::secret_store::contract;
     use crate::components::{ResolvedComponent, ResolvedProperty};
+    use crate::testing::contract;
 
     fn store(prefix: &str) -> LocalEnv {
         let variables = [

@@ -343,8 +343,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::secret_store::contract;
     use crate::components::{ResolvedComponent, ResolvedProperty};
+    use crate::testing::contract;
 
     async fn store(json: &str, settings: &[(&str, &str)]) -> Result<LocalFile, String> {
         let dir = tempfile::tempdir().unwrap();

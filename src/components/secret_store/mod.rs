@@ -15,8 +15,6 @@ pub mod aws;
 pub mod azure;
 mod bulk;
 mod cache;
-#[cfg(any(test, feature = "testing"))]
-pub mod contract;
 pub mod guarded;
 pub mod kubernetes;
 pub mod local_env;

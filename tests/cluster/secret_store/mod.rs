@@ -12,8 +12,9 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use sidegate::base::environment::Environment;
 use sidegate::components::catalog::{self, Backend, Host};
-use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError, contract};
+use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError};
 use sidegate::process::kubernetes::Access;
+use sidegate::testing::contract;
 use sidegate::testing::eventually::eventually;
 
 use crate::api_server::{ApiServer, named};

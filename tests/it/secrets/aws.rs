@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use sidegate::base::environment::Environment;
 use sidegate::components::catalog::{Backend, Host, build};
-use sidegate::components::secret_store::contract::component;
 use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError};
 use sidegate::process::kubernetes::Access;
+use sidegate::testing::contract::component;
 use sidegate::testing::fake_app::FakeApp;
 
 const MANAGER: &str = "secretstores.aws.secretmanager";

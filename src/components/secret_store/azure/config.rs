@@ -225,7 +225,7 @@ pub(super) fn init(text: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::secret_store::contract::component;
+    use crate::testing::contract::component;
 
     fn read(properties: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Config, String> {
         let component = component("secretstores.azure.keyvault", properties);

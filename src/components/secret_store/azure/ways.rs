@@ -236,7 +236,7 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::secret_store::contract::component;
+    use crate::testing::contract::component;
 
     /// The ways in short.
     fn ways(properties: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<String, String> {

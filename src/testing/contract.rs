@@ -5,10 +5,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{RequestMetadata, SecretMap, SecretStore, StoreError};
+use super::faulty_road::{Fault, FaultyRoad};
 use crate::base::secret::Secret;
+use crate::components::secret_store::{RequestMetadata, SecretMap, SecretStore, StoreError};
 use crate::components::{ResolvedComponent, ResolvedProperty};
-use crate::testing::faulty_road::{Fault, FaultyRoad};
 
 /// Checks a store that holds exactly `expected`.
 pub async fn holds(store: &dyn SecretStore, expected: &[(&str, &[(&str, &str)])]) {

@@ -8,6 +8,8 @@ use super::secret_store::SecretStore;
 use super::secret_store::aws::{parameter_store::ParameterStore, secrets_manager::SecretsManager};
 #[cfg(feature = "azure")]
 use super::secret_store::azure::KeyVault;
+#[cfg(feature = "gcp")]
+use super::secret_store::gcp::SecretManager;
 use super::secret_store::guarded::Guarded;
 use super::secret_store::kubernetes::KubernetesSecrets;
 use super::secret_store::local_env::LocalEnv;
@@ -93,6 +95,8 @@ enum RemoteType {
     AwsSecretsManager,
     #[cfg(feature = "azure")]
     AzureKeyVault,
+    #[cfg(feature = "gcp")]
+    GcpSecretManager,
     Kubernetes,
 }
 
@@ -109,6 +113,8 @@ const SECRET_STORE_TYPES: &[(&str, SecretStoreType)] = {
         ("secretstores.aws.secretsmanager", Remote(RemoteType::AwsSecretsManager)),
         #[cfg(feature = "azure")]
         ("secretstores.azure.keyvault", Remote(RemoteType::AzureKeyVault)),
+        #[cfg(feature = "gcp")]
+        ("secretstores.gcp.secretmanager", Remote(RemoteType::GcpSecretManager)),
         ("secretstores.kubernetes", Remote(RemoteType::Kubernetes)),
         ("secretstores.local.env", LocalEnv),
         ("secretstores.local.file", LocalFile),
@@ -172,6 +178,8 @@ async fn remote_store(
         RemoteType::AwsSecretsManager => Box::new(SecretsManager::start(name, reader, settings)?),
         #[cfg(feature = "azure")]
         RemoteType::AzureKeyVault => Box::new(KeyVault::start(reader, host, settings).await?),
+        #[cfg(feature = "gcp")]
+        RemoteType::GcpSecretManager => Box::new(SecretManager::start(name, reader, settings)?),
         RemoteType::Kubernetes => Box::new(KubernetesSecrets::start(reader, host, settings).await?),
     };
     Ok(Guarded::new(store, name, settings))

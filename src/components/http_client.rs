@@ -127,6 +127,17 @@ pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, text: String) -> 
     }
 }
 
+/// What the client that a library brings along says of a failure, without the URL and the answer.
+#[cfg(feature = "gcp")]
+pub(crate) fn told_by_library(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let error: &reqwest::Error = error.downcast_ref()?;
+    if error.is_decode() {
+        return Some("the answer is not understood".to_owned());
+    }
+    let status = error.status()?;
+    Some(format!("the server answered {}", status.as_u16()))
+}
+
 /// One segment of a path, of any text but `.` and `..`, which no server could tell from a way up.
 pub(crate) fn path_segment(text: &str) -> Option<String> {
     /// What RFC 3986 leaves as it is (`unreserved`); everything else is escaped.

@@ -10,6 +10,8 @@ pub mod contract;
 pub mod eventually;
 pub mod fake_app;
 pub mod fake_grpc_app;
+#[cfg(feature = "gcp")]
+pub mod fake_secret_manager;
 pub mod faulty_road;
 pub mod http_client;
 pub mod listening;

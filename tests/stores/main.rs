@@ -5,5 +5,7 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod azure;
+#[cfg(feature = "gcp")]
+mod gcp;
 mod quickstarts;
 mod servers;

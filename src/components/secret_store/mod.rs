@@ -15,6 +15,10 @@ pub mod aws;
 pub mod azure;
 mod bulk;
 mod cache;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+#[cfg(feature = "gcp")]
+pub mod gcp;
 pub mod guarded;
 pub mod kubernetes;
 pub mod local_env;

@@ -15,6 +15,8 @@ use super::secret_store::kubernetes::KubernetesSecrets;
 use super::secret_store::local_env::LocalEnv;
 use super::secret_store::local_file::LocalFile;
 use super::secret_store::settings::Settings;
+#[cfg(feature = "vault")]
+use super::secret_store::vault::Vault;
 use super::{Error, ResolvedComponent};
 use crate::base::environment::Environment;
 use crate::process::kubernetes::Access;
@@ -98,6 +100,8 @@ enum RemoteType {
     #[cfg(feature = "gcp")]
     GcpSecretManager,
     Kubernetes,
+    #[cfg(feature = "vault")]
+    Vault,
 }
 
 #[rustfmt::skip] // One row a type.
@@ -115,6 +119,8 @@ const SECRET_STORE_TYPES: &[(&str, SecretStoreType)] = {
         ("secretstores.azure.keyvault", Remote(RemoteType::AzureKeyVault)),
         #[cfg(feature = "gcp")]
         ("secretstores.gcp.secretmanager", Remote(RemoteType::GcpSecretManager)),
+        #[cfg(feature = "vault")]
+        ("secretstores.hashicorp.vault", Remote(RemoteType::Vault)),
         ("secretstores.kubernetes", Remote(RemoteType::Kubernetes)),
         ("secretstores.local.env", LocalEnv),
         ("secretstores.local.file", LocalFile),
@@ -181,6 +187,8 @@ async fn remote_store(
         #[cfg(feature = "gcp")]
         RemoteType::GcpSecretManager => Box::new(SecretManager::start(name, reader, settings)?),
         RemoteType::Kubernetes => Box::new(KubernetesSecrets::start(reader, host, settings).await?),
+        #[cfg(feature = "vault")]
+        RemoteType::Vault => Box::new(Vault::start(name, reader, settings).await?),
     };
     Ok(Guarded::new(store, name, settings))
 }

@@ -9,3 +9,4 @@ mod azure;
 mod gcp;
 mod quickstarts;
 mod servers;
+mod vault;

@@ -27,8 +27,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a program that listens on a port which it is told, and waits until it does.
     pub(crate) async fn start(command: impl FnOnce(SocketAddr, &TempDir) -> Command) -> Self {
-        let address = free_address();
         let folder = tempfile::tempdir().unwrap();
+        Self::start_at(free_address(), folder, command).await
+    }
+
+    /// The same at an address and in a folder that were a server's before.
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        folder: TempDir,
+        command: impl FnOnce(SocketAddr, &TempDir) -> Command,
+    ) -> Self {
         let mut command = command(address, &folder);
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = command
@@ -54,6 +62,12 @@ impl Server {
         &self.folder
     }
 
+    /// Kills it. Its folder is for a server after it.
+    pub(crate) fn stop(mut self) -> TempDir {
+        let nothing = TempDir::new().unwrap();
+        std::mem::replace(&mut self.folder, nothing)
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -69,7 +83,7 @@ impl Drop for Server {
 
 /// A port that is free now. Another process may take it before the server does; the server then
 /// ends, and the test with it.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }

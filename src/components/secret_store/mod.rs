@@ -24,6 +24,8 @@ pub mod kubernetes;
 pub mod local_env;
 pub mod local_file;
 pub mod settings;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 /// A secret: its keys with their values. A store with name/value semantics answers one key, the
 /// name of the secret.

@@ -15,8 +15,6 @@ pub mod aws;
 pub mod azure;
 mod bulk;
 mod cache;
-#[cfg(any(test, feature = "testing"))]
-pub mod contract;
 #[cfg(feature = "gcp")]
 pub mod gcp;
 pub mod guarded;

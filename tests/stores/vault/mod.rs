@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::json;
 use sidegate::base::environment::Environment;
 use sidegate::components::catalog::{Backend, Host, build};
-use sidegate::components::secret_store::contract;
 use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError};
 use sidegate::process::kubernetes::Access;
+use sidegate::testing::contract;
 use sidegate::testing::quickstart;
 
 mod admin;

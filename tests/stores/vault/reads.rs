@@ -5,8 +5,8 @@ use std::time::Instant;
 use futures_util::stream::{self, StreamExt as _};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
-use sidegate::components::secret_store::contract;
 use sidegate::components::secret_store::{RequestMetadata, StoreError};
+use sidegate::testing::contract;
 use sidegate::testing::faulty_road::FaultyRoad;
 
 use super::{Admin, read, read_with, root_store, store, write};

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use sidegate::components::secret_store::StoreError;
-use sidegate::components::secret_store::contract;
 use sidegate::testing::certificates::Authority;
+use sidegate::testing::contract;
 use sidegate::testing::eventually::eventually;
 use tempfile::TempDir;
 

@@ -7,9 +7,9 @@ use google_cloud_auth::credentials::mds;
 use super::*;
 use crate::base::environment::Environment;
 use crate::components::catalog::{self, Backend, Host};
-use crate::testing::contract::{self, component};
 use crate::components::secret_store::guarded::Guarded;
 use crate::process::kubernetes::Access;
+use crate::testing::contract::{self, component};
 // For the check of layers, which reads one file at a time.
 #[cfg(test)]
 use crate::testing::fake_secret_manager::{EMAIL, FakeSecretManager, KEY_ID, PRIVATE_KEY, Version};

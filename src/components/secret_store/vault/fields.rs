@@ -201,7 +201,7 @@ fn secret_id(reader: &mut Reader<'_>) -> Result<Option<Kept>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::secret_store::contract::component;
+    use crate::testing::contract::component;
 
     fn read(properties: &[(&str, &str)]) -> Result<Fields, String> {
         let component = component("secretstores.hashicorp.vault", properties);

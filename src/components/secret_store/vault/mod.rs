@@ -297,7 +297,7 @@ fn not_understood(_: NotUnderstood) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::components::secret_store::contract::component;
+    use crate::testing::contract::component;
 
     async fn start(properties: &[(&str, &str)]) -> Result<Vault, String> {
         let properties = [properties, &[("vaultToken", "t")]].concat();

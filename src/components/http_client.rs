@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that nobody uses stays open.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many connections that nobody uses stay open.
-const MAX_IDLE: usize = 4;
+const MAX_IDLE: usize = 8;
 
 /// A client. Cheap to clone. It takes memory, so make it when it is first needed.
 #[derive(Clone, Debug)]

@@ -150,7 +150,10 @@ impl Place {
             .collect();
         Self {
             modules,
-            in_test: !path.starts_with("src/") || path.starts_with("src/testing/"),
+            in_test: !path.starts_with("src/")
+                || path.starts_with("src/testing/")
+                // A folder's tests in a file of their own.
+                || path.ends_with("/tests.rs"),
         }
     }
 }

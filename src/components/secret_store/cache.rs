@@ -310,11 +310,12 @@ mod tests {
     async fn equal_reads_that_meet_are_one() {
         let cache = cache(10, 0, 1 << 20);
         let reads = Arc::new(AtomicUsize::new(0));
+        let answers = Arc::new(tokio::sync::Notify::new());
         let one = || {
-            let reads = Arc::clone(&reads);
+            let (reads, answers) = (Arc::clone(&reads), Arc::clone(&answers));
             cache.get(key("a"), move |_| async move {
                 reads.fetch_add(1, Ordering::Relaxed);
-                tokio::task::yield_now().await;
+                answers.notified().await;
                 found("1")
             })
         };
@@ -325,6 +326,7 @@ mod tests {
         let mut others = Box::pin(join_all(others));
         assert!(others.as_mut().now_or_never().is_none());
         drop(first);
+        answers.notify_one();
         assert!(others.await.iter().all(|answer| answer.is_ok()));
         assert_eq!(reads.load(Ordering::Relaxed), 1);
         assert!(lock(&cache.under_way).is_empty());

@@ -30,6 +30,9 @@ async fn refuses_types_that_do_not_exist() {
             "secretstores.nope",
             "[CREATE_COMPONENT_FAILURE]: initialization error occurred for x \
              (secretstores.nope/v1): couldn't find secret store secretstores.nope/v1; accepted are \
+             secretstores.aws.parameterstore/v1, secretstores.aws.secretmanager/v1, \
+             secretstores.aws.secretsmanager/v1, secretstores.azure.keyvault/v1, \
+             secretstores.gcp.secretmanager/v1, secretstores.hashicorp.vault/v1, \
              secretstores.kubernetes/v1, secretstores.local.env/v1, secretstores.local.file/v1",
         ),
         (

@@ -10,10 +10,7 @@ use crate::components::catalog::{self, Backend, Host};
 use crate::components::secret_store::guarded::Guarded;
 use crate::process::kubernetes::Access;
 use crate::testing::contract::{self, component};
-// For the check of layers, which reads one file at a time.
-#[cfg(test)]
 use crate::testing::fake_secret_manager::{EMAIL, FakeSecretManager, KEY_ID, PRIVATE_KEY, Version};
-#[cfg(test)]
 use crate::testing::faulty_road::FaultyRoad;
 
 const TYPE: &str = "secretstores.gcp.secretmanager";

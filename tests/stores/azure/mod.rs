@@ -6,10 +6,11 @@ use std::sync::Arc;
 use sidegate::base::environment::Environment;
 use sidegate::components::catalog::{Backend, Host, build};
 use sidegate::components::secret_store::{
-    RequestMetadata, SecretMap, SecretStore, Secrets, StoreError, contract,
+    RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::connect_proxy::ConnectProxy;
+use sidegate::testing::contract;
 use sidegate::testing::fake_app::FakeApp;
 use sidegate::testing::faulty_road::FaultyRoad;
 use sidegate::testing::quickstart;

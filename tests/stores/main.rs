@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[cfg(feature = "aws")]
 mod aws;
 mod azure;
-#[cfg(feature = "gcp")]
 mod gcp;
 mod quickstarts;
+mod references;
 mod servers;
 mod vault;

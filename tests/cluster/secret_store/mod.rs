@@ -188,7 +188,7 @@ async fn meets_the_contract() {
         ("dots.in-the.name", &[("k", "v")]),
         ("nothing", &[]),
     ];
-    contract::holds(&place.store(&[]).await, expected).await;
+    contract::holds(place.store(&[]).await.as_ref(), expected).await;
 }
 
 #[tokio::test]

@@ -243,7 +243,8 @@ async fn each_read_needs_one_right_and_its_error_names_it() {
 #[tokio::test]
 async fn the_role_of_the_documentation_gives_what_it_says() {
     let place = Place::new("documented").await;
-    let page = include_str!("../../../docs/secrets.md");
+    let page = include_str!("../../../docs/secrets/kubernetes.md");
+    let (_, page) = page.split_once("\n## In a pod\n").unwrap();
     let (_, yaml) = page.split_once("```yaml\n").unwrap();
     let (yaml, _) = yaml.split_once("```").unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -170,6 +170,30 @@ async fn a_list_that_expires_is_read_anew() {
 }
 
 #[tokio::test]
+async fn ten_thousand_secrets_come_in_pages() {
+    let server = FakeServer::new(|_, page| {
+        let secret = |at: usize| {
+            let name = format!("s{:05}", page * 500 + at);
+            json!({ "metadata": { "name": name }, "data": { "k": "dg==" } })
+        };
+        let items: Vec<_> = (0..500).map(secret).collect();
+        let metadata = match page {
+            19 => json!({}),
+            _ => json!({ "continue": page.to_string() }),
+        };
+        let list = json!({ "metadata": metadata, "items": items });
+        (200, list.to_string())
+    })
+    .await;
+    let files = Files::new();
+    let started = start_at(&files, server.address).await;
+    let all = started.bulk("kubernetes").await.unwrap();
+    let expected: Vec<_> = (0..10_000).map(|number| format!("s{number:05}")).collect();
+    assert_eq!(all, expected);
+    assert_eq!(server.asked().len(), 20);
+}
+
+#[tokio::test]
 async fn a_list_without_end_is_cut_off() {
     let server = FakeServer::new(|_, _| {
         let page = json!({

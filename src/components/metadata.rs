@@ -224,22 +224,10 @@ fn is_named(given: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::secret::Secret;
-    use crate::components::ResolvedProperty;
+    use crate::testing::contract;
 
     fn component(properties: &[(&str, &str)]) -> ResolvedComponent {
-        ResolvedComponent {
-            name: "c".to_owned(),
-            component_type: "secretstores.x".to_owned(),
-            version: "v1".to_owned(),
-            properties: properties
-                .iter()
-                .map(|(name, value)| ResolvedProperty {
-                    name: (*name).to_owned(),
-                    value: Secret::new(*value),
-                })
-                .collect(),
-        }
+        contract::component("secretstores.x", properties)
     }
 
     #[test]

@@ -8,6 +8,10 @@ use crate::base::secret::Secret;
 
 pub mod catalog;
 #[cfg(feature = "remote")]
+#[cfg_attr(
+    not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
+    allow(dead_code, reason = "not every store needs all of it")
+)]
 mod http_client;
 pub mod metadata;
 mod retry_after;

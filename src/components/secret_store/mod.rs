@@ -13,6 +13,10 @@ use crate::base::secret::Secret;
 pub mod aws;
 #[cfg(feature = "azure")]
 pub mod azure;
+#[cfg_attr(
+    not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
+    allow(dead_code, reason = "not every store needs all of it")
+)]
 mod bulk;
 mod cache;
 #[cfg(feature = "gcp")]

@@ -97,22 +97,10 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::secret::Secret;
-    use crate::components::{ResolvedComponent, ResolvedProperty};
+    use crate::testing::contract::component;
 
     fn read(properties: &[(&str, &str)]) -> Result<Settings, String> {
-        let component = ResolvedComponent {
-            name: "c".to_owned(),
-            component_type: "secretstores.x".to_owned(),
-            version: "v1".to_owned(),
-            properties: properties
-                .iter()
-                .map(|(name, value)| ResolvedProperty {
-                    name: (*name).to_owned(),
-                    value: Secret::new(*value),
-                })
-                .collect(),
-        };
+        let component = component("secretstores.x", properties);
         let mut reader = Reader::new(&component).unwrap();
         Settings::read(&mut reader).map_err(|error| error.to_string())
     }

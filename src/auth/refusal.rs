@@ -1,36 +1,25 @@
 //! Counts refused calls, and logs them at a bounded rate.
 
 use std::fmt::Display;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::{Duration, Instant};
 
 use metrics::{Counter, counter};
 use tracing::warn;
 
 use super::tokens::Refusal;
-
-/// At most one line about refused calls in this time, per listener. What is left out is counted.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
+use crate::process::log_rate::LogRate;
 
 /// The refused calls of one listener.
 pub struct Refusals {
     listener: &'static str,
     /// One entry a route, in the order of the names given to [`Refusals::new`].
     routes: Vec<RouteRefusals>,
-    log: Mutex<LogState>,
+    log: LogRate,
 }
 
 struct RouteRefusals {
     name: &'static str,
     missing: Counter,
     mismatch: Counter,
-}
-
-#[derive(Default)]
-struct LogState {
-    last: Option<Instant>,
-    left_out: u64,
 }
 
 impl Refusals {
@@ -52,7 +41,7 @@ impl Refusals {
         Self {
             listener,
             routes,
-            log: Mutex::default(),
+            log: LogRate::default(),
         }
     }
 
@@ -66,7 +55,7 @@ impl Refusals {
             Refusal::Missing => route.missing.increment(1),
             Refusal::Mismatch => route.mismatch.increment(1),
         }
-        if let Some(left_out) = self.log_now(Instant::now()) {
+        if let Some(left_out) = self.log.pass() {
             warn!(
                 listener = self.listener,
                 route = route.name,
@@ -77,37 +66,11 @@ impl Refusals {
             );
         }
     }
-
-    /// Whether to log now, and then how many calls were left out since the last line.
-    fn log_now(&self, now: Instant) -> Option<u64> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log
-            .last
-            .is_some_and(|last| now.duration_since(last) < LOG_INTERVAL)
-        {
-            log.left_out += 1;
-            return None;
-        }
-        log.last = Some(now);
-        Some(std::mem::take(&mut log.left_out))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn logs_once_in_a_while_and_counts_the_rest() {
-        let refusals = Refusals::new("http", ["/v1.0/metadata"]);
-        let start = Instant::now();
-        assert_eq!(refusals.log_now(start), Some(0));
-        for _ in 0..5 {
-            assert_eq!(refusals.log_now(start + LOG_INTERVAL / 2), None);
-        }
-        assert_eq!(refusals.log_now(start + LOG_INTERVAL), Some(5));
-        assert_eq!(refusals.log_now(start + 2 * LOG_INTERVAL), Some(0));
-    }
 
     #[test]
     fn ignores_a_route_that_it_does_not_know() {

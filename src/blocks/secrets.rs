@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use super::error::{Error, Reason};
-use crate::components::secret_store::{RequestMetadata, SecretMap, Secrets as BulkSecrets};
+use crate::components::secret_store::{
+    RequestMetadata, SecretMap, Secrets as BulkSecrets, StoreError,
+};
 use crate::process::listener::Remote;
 use crate::registry::Registry;
 use crate::registry::snapshot::{LoadedSecretStore, Snapshot};
@@ -90,7 +92,7 @@ async fn read(
             format!("{}: secret {key} not found", failed()),
         )),
         Err(cause) => {
-            error!(store, error = %cause, "A secret store could not answer");
+            tell(loaded, store, &cause);
             Err(Error::new(Reason::SecretFetch, failed()))
         }
     }
@@ -110,7 +112,7 @@ async fn read_all(
     }
     check_namespace(loaded, store, metadata)?;
     let mut secrets = loaded.bulk(metadata).await.map_err(|cause| {
-        error!(store, error = %cause, "A secret store could not answer");
+        tell(loaded, store, &cause);
         let message = format!("failed getting secrets from secret store {store}");
         Error::new(Reason::SecretFetch, message)
     })?;
@@ -120,6 +122,13 @@ async fn read_all(
         return Err(denied());
     }
     Ok(secrets)
+}
+
+/// A caller must not be able to fill the log.
+fn tell(loaded: &LoadedSecretStore, store: &str, cause: &StoreError) {
+    if let Some(left_out) = loaded.failures().pass() {
+        error!(store, error = %cause, left_out, "A secret store could not answer");
+    }
 }
 
 /// One line for a read, where the policy asks for it: who, what, and what came of it.

@@ -56,10 +56,10 @@ where
     };
     // Watches of the Kubernetes API warn of every attempt that is refused; whoever started them
     // says it once. So does whoever asks AWS, whose library logs answers that it cannot read, and
-    // these may hold credentials.
+    // these may hold credentials. Azure's tells of every answer.
     let filter = EnvFilter::new(format!(
-        "{libraries},kube_runtime=error,aws_config=off,aws_runtime=off,\
-         sidegate={level},dapr={level}"
+        "{libraries},kube_runtime=error,aws_config=off,aws_runtime=off,azure_core=error,\
+         azure_identity=error,typespec_client_core=error,sidegate={level},dapr={level}"
     ));
     // Refused only where a log is installed already, in tests.
     let _ = tracing_subscriber::fmt()

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod kubernetes;
 pub mod listener;
 pub mod log_format;
+pub mod log_rate;
 pub mod metrics;
 pub mod readiness;
 pub mod serve;

@@ -11,6 +11,7 @@ use super::scope::Scope;
 use crate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
+use crate::process::log_rate::LogRate;
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::sidecar_policy::{Audit, Policy};
@@ -111,6 +112,7 @@ pub(crate) struct LoadedSecretStore {
     /// The namespaces beside the store's own that the app may name.
     allowed_namespaces: Vec<String>,
     audit: Audit,
+    failures: LogRate,
     name: String,
     namespace: String,
     get: Meters,
@@ -134,6 +136,7 @@ impl LoadedSecretStore {
             scope,
             allowed_namespaces: rules.policy.allowed_namespaces.clone(),
             audit: rules.policy.audit,
+            failures: LogRate::default(),
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             get: Meters::new("get"),
@@ -153,6 +156,11 @@ impl LoadedSecretStore {
     /// Waits until one of these secrets may have changed.
     pub(super) async fn changed(&self, secrets: &[(String, RequestMetadata)]) {
         self.store.changed(secrets).await;
+    }
+
+    /// How often the log tells of failed reads.
+    pub(crate) fn failures(&self) -> &LogRate {
+        &self.failures
     }
 
     /// Whether a read is logged.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
 use super::retry_after::retry_after;
 use super::secret_store::StoreError;
@@ -79,10 +79,14 @@ impl HttpClient {
         request: Request<Bytes>,
         limit: usize,
     ) -> Result<Response<Bytes>, Failed> {
+        let server = server(request.uri());
         let request = reqwest::Request::try_from(request)
             .map_err(|error| Failed::Request(with_causes(&error.without_url())))?;
-        let unreachable =
-            |error: reqwest::Error| Failed::Unreachable(with_causes(&error.without_url()));
+        // Of the URL only the server is told.
+        let unreachable = |error: reqwest::Error| {
+            let cause = with_causes(&error.without_url());
+            Failed::Unreachable(format!("{server}: {cause}"))
+        };
         let mut answer = self.0.execute(request).await.map_err(unreachable)?;
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = answer.status();
@@ -96,6 +100,15 @@ impl HttpClient {
         }
         *response.body_mut() = body.freeze();
         Ok(response)
+    }
+}
+
+/// Host and port, without a user's name.
+fn server(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    match uri.port_u16() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 

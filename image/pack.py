@@ -27,7 +27,7 @@ def main():
     options.add_argument("--arch", choices=["amd64", "arm64"], required=True)
     options.add_argument("--name", required=True, help="such as sidegate:0.1.0")
     options.add_argument("--ca-roots", type=pathlib.Path, default=pathlib.Path("/", CA_ROOTS))
-    options.add_argument("--max-mib", type=float, default=10, help="of the compressed layer")
+    options.add_argument("--max-mib", type=float, default=16, help="of the compressed layer")
     options.add_argument("--output", type=pathlib.Path, required=True)
     given = options.parse_args()
     try:

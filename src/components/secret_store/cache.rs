@@ -105,18 +105,31 @@ impl Cache {
     where
         F: Future<Output = Answer> + Send + 'static,
     {
+        self.get_at(Instant::now(), key, read).await
+    }
+
+    async fn get_at<F>(
+        &self,
+        now: Instant,
+        key: Key,
+        read: impl FnOnce(Key) -> F + Send + 'static,
+    ) -> Answer
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let kept = self.entries.get(&key);
+        let age = |entry: &Entry| now.saturating_duration_since(entry.read_at);
         if let Some(entry) = &kept
-            && entry.read_at.elapsed() < self.ttl
+            && age(entry) < self.ttl
         {
             self.meters.hit.increment(1);
             return Ok(Some(Arc::clone(&entry.secret)));
         }
-        let answer = self.join(key, read).await;
+        let answer = self.join(now, key, read).await;
         match (answer, kept) {
             (Err(error @ StoreError::Unavailable { .. }), Some(entry)) => {
                 let longest = self.ttl.saturating_add(self.stale_if_error);
-                if entry.read_at.elapsed() < longest {
+                if age(&entry) < longest {
                     self.meters.stale.increment(1);
                     Ok(Some(entry.secret))
                 } else {
@@ -127,7 +140,13 @@ impl Cache {
         }
     }
 
-    fn join<F>(&self, key: Key, read: impl FnOnce(Key) -> F + Send + 'static) -> Shared<Read>
+    /// The read that is under way for a key, or a new one that begins now.
+    fn join<F>(
+        &self,
+        read_at: Instant,
+        key: Key,
+        read: impl FnOnce(Key) -> F + Send + 'static,
+    ) -> Shared<Read>
     where
         F: Future<Output = Answer> + Send + 'static,
     {
@@ -145,8 +164,7 @@ impl Cache {
         let reading = async move {
             let ended = ended;
             let key = ended.key.clone();
-            // What was read last is as old as the beginning of its read.
-            let read_at = Instant::now();
+            // What was read is as old as the beginning of its read.
             let answer = read(key.clone()).await;
             match &answer {
                 Ok(Some(secret)) => {
@@ -207,7 +225,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
-    use tokio::time::advance;
 
     use super::*;
     use crate::base::secret::Secret;
@@ -240,8 +257,41 @@ mod tests {
         })
     }
 
+    /// A cache with a clock of the test's own.
+    struct Clocked {
+        cache: Cache,
+        start: Instant,
+        seconds: u32,
+    }
+
+    fn clocked(ttl: u32, stale_if_error: u32) -> Clocked {
+        Clocked {
+            cache: cache(ttl, stale_if_error, 1 << 20),
+            start: Instant::now(),
+            seconds: 0,
+        }
+    }
+
+    impl Clocked {
+        /// A read after so many more seconds.
+        async fn after(
+            &mut self,
+            seconds: u32,
+            name: &str,
+            answer: Answer,
+        ) -> Result<String, String> {
+            self.seconds += seconds;
+            let now = self.start + SECOND * self.seconds;
+            let read = move |_| async move { answer };
+            text(self.cache.get_at(now, key(name), read).await)
+        }
+    }
+
     async fn read(cache: &Cache, name: &str, answer: Answer) -> Result<String, String> {
-        let answer = cache.get(key(name), move |_| async move { answer }).await;
+        text(cache.get(key(name), move |_| async move { answer }).await)
+    }
+
+    fn text(answer: Answer) -> Result<String, String> {
         match answer {
             Ok(secret) => Ok(secret.map_or("none".to_owned(), |one| one["k"].expose().to_owned())),
             Err(error) => Err(error.to_string()),
@@ -257,21 +307,19 @@ mod tests {
         assert!(Cache::new("c", &Settings::default()).is_none());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn hands_out_what_was_read_within_the_time() {
-        let cache = cache(10, 0, 1 << 20);
-        assert_eq!(read(&cache, "a", found("1")).await, ok("1"));
-        assert_eq!(read(&cache, "b", found("2")).await, ok("2"));
-        advance(SECOND * 9).await;
-        assert_eq!(read(&cache, "a", found("3")).await, ok("1"));
-        advance(SECOND).await;
-        assert_eq!(read(&cache, "a", found("3")).await, ok("3"));
-        advance(SECOND * 10).await;
+        let mut cache = clocked(10, 0);
+        assert_eq!(cache.after(0, "a", found("1")).await, ok("1"));
+        assert_eq!(cache.after(0, "b", found("2")).await, ok("2"));
+        assert_eq!(cache.after(9, "a", found("3")).await, ok("1"));
+        assert_eq!(cache.after(1, "a", found("3")).await, ok("3"));
         // Nothing else was asked for.
-        assert_eq!(read(&cache, "a", down()).await, Err("down".to_owned()));
+        let late = cache.after(10, "a", down()).await;
+        assert_eq!(late, Err("down".to_owned()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn parameters_are_part_of_what_is_asked_for() {
         let cache = cache(10, 0, 1 << 20);
         let version = |number: &str| {
@@ -285,28 +333,27 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_store_that_is_down_takes_nothing_away_for_a_time() {
-        let cache = cache(1, 10, 1 << 20);
-        assert_eq!(read(&cache, "a", found("1")).await, ok("1"));
-        advance(SECOND * 10).await;
-        assert_eq!(read(&cache, "a", down()).await, ok("1"));
-        advance(SECOND).await;
-        assert_eq!(read(&cache, "a", down()).await, Err("down".to_owned()));
+        let mut cache = clocked(1, 10);
+        assert_eq!(cache.after(0, "a", found("1")).await, ok("1"));
+        assert_eq!(cache.after(10, "a", down()).await, ok("1"));
+        let late = cache.after(1, "a", down()).await;
+        assert_eq!(late, Err("down".to_owned()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_the_store_takes_back_is_gone() {
         for answer in [Ok(None), Err(StoreError::Failed("no".to_owned()))] {
-            let cache = cache(1, 100, 1 << 20);
-            assert_eq!(read(&cache, "a", found("1")).await, ok("1"));
-            advance(SECOND).await;
-            assert_ne!(read(&cache, "a", answer).await, ok("1"));
-            assert_eq!(read(&cache, "a", down()).await, Err("down".to_owned()));
+            let mut cache = clocked(1, 100);
+            assert_eq!(cache.after(0, "a", found("1")).await, ok("1"));
+            assert_ne!(cache.after(1, "a", answer).await, ok("1"));
+            let later = cache.after(0, "a", down()).await;
+            assert_eq!(later, Err("down".to_owned()));
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn equal_reads_that_meet_are_one() {
         let cache = cache(10, 0, 1 << 20);
         let reads = Arc::new(AtomicUsize::new(0));
@@ -332,7 +379,7 @@ mod tests {
         assert!(lock(&cache.under_way).is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_read_that_everybody_left_is_forgotten() {
         let cache = cache(10, 0, 1 << 20);
         let mut left = Box::pin(cache.get(key("a"), |_| std::future::pending()));
@@ -342,7 +389,7 @@ mod tests {
         assert_eq!(read(&cache, "a", found("1")).await, ok("1"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn its_bytes_have_a_limit() {
         let cache = cache(10, 0, 10_000);
         for number in 0..1000 {

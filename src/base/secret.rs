@@ -51,6 +51,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// As [`Secret::matches`]: the time depends on the length of `other` only.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.0.as_bytes())
+    }
+}
+
+impl Eq for Secret {}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self::new(text)
@@ -73,6 +82,8 @@ mod tests {
         for wrong in [&b""[..], b"ab", b"abcd", b"abd", b"ABC"] {
             assert!(!secret.matches(wrong), "{wrong:?}");
         }
+        assert!(secret == Secret::new("abc"));
+        assert!(secret != Secret::new("abd"));
     }
 
     #[test]

@@ -137,6 +137,13 @@ pub enum Remote {
     Unix,
 }
 
+impl Remote {
+    /// Who sent the request with these extensions.
+    pub fn of(extensions: &http::Extensions) -> Self {
+        extensions.get().copied().unwrap_or(Self::Unix)
+    }
+}
+
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

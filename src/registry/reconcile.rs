@@ -248,7 +248,7 @@ impl Reconciler {
             .map_err(unresolved)?;
         if let Some(old) = old
             && old.component.same_as(component)
-            && resolve::same(&old.references, &references)
+            && *old.references == references
         {
             return Ok(old.clone());
         }

@@ -136,16 +136,6 @@ pub(super) fn parameters(component: &Component, namespace: Option<&str>) -> Requ
 /// that holds its value itself.
 pub(super) type References = Vec<Option<Secret>>;
 
-/// Whether two fillings are the same.
-pub(super) fn same(one: &References, other: &References) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).all(|pair| match pair {
-            (None, None) => true,
-            (Some(one), Some(other)) => one.matches(other.expose().as_bytes()),
-            _ => false,
-        })
-}
-
 impl Resolver<'_> {
     /// Reads the references of a component. Each secret is read once. Scopes limit the app; these
     /// reads only where the policy says so (never in Dapr 1.18).
@@ -380,14 +370,14 @@ mod tests {
             values.iter().map(|value| value.map(Secret::new)).collect()
         };
         let one = filling(&[None, Some("a")]);
-        assert!(same(&one, &filling(&[None, Some("a")])));
+        assert!(one == filling(&[None, Some("a")]));
         for other in [
             &[][..],
             &[None, Some("b")],
             &[Some("a"), None],
             &[None, None],
         ] {
-            assert!(!same(&one, &filling(other)));
+            assert!(one != filling(other));
         }
     }
 }

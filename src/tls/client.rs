@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
@@ -71,8 +73,12 @@ fn verifier(
     trust: &Trust,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
+    let ruled_by = |rule| {
+        let algorithms = provider.signature_verification_algorithms;
+        Arc::new(Verifier { rule, algorithms })
+    };
     if trust.skip_verification {
-        return Ok(Arc::new(AnyCertificate(Arc::clone(provider))));
+        return Ok(ruled_by(Rule::Any));
     }
     let roots = Arc::new(roots(trust.roots.as_deref())?);
     let verifier =
@@ -82,7 +88,7 @@ fn verifier(
     };
     let name = ServerName::try_from(name.clone())
         .map_err(|_| TrustError::ServerName { name: name.clone() })?;
-    Ok(Arc::new(OtherName { verifier, name }))
+    Ok(ruled_by(Rule::For(name, verifier)))
 }
 
 fn roots(pem: Option<&str>) -> Result<RootCertStore, TrustError> {
@@ -107,14 +113,22 @@ fn roots(pem: Option<&str>) -> Result<RootCertStore, TrustError> {
     }
 }
 
-/// Verifies a certificate for another name than that of the address.
+/// A rule of its own for certificates. The signature of the handshake is checked as always.
 #[derive(Debug)]
-struct OtherName {
-    verifier: Arc<WebPkiServerVerifier>,
-    name: ServerName<'static>,
+struct Verifier {
+    rule: Rule,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for OtherName {
+#[derive(Debug)]
+enum Rule {
+    /// Any certificate.
+    Any,
+    /// One for another name than that of the address.
+    For(ServerName<'static>, Arc<WebPkiServerVerifier>),
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -123,8 +137,12 @@ impl ServerCertVerifier for OtherName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.verifier
-            .verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+        match &self.rule {
+            Rule::Any => Ok(ServerCertVerified::assertion()),
+            Rule::For(name, verifier) => {
+                verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            }
+        }
     }
 
     fn verify_tls12_signature(
@@ -133,8 +151,7 @@ impl ServerCertVerifier for OtherName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier
-            .verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -143,51 +160,10 @@ impl ServerCertVerifier for OtherName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier
-            .verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
-}
-
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

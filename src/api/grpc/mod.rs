@@ -141,7 +141,7 @@ impl GrpcApi {
         head.headers.remove(TOKEN_HEADER);
         let refusal = match (verdict, METHODS.get(row)) {
             (Err(refusal), _) => {
-                let remote = head.extensions.get().copied().unwrap_or(Remote::Unix);
+                let remote = Remote::of(&head.extensions);
                 self.refusals.record(row, remote, refusal);
                 status::unauthenticated(refusal)
             }

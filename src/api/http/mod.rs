@@ -103,7 +103,7 @@ impl HttpApi {
         };
         head.headers.remove(TOKEN_HEADER);
         if let Err(refusal) = verdict {
-            let remote = head.extensions.get().copied().unwrap_or(Remote::Unix);
+            let remote = Remote::of(&head.extensions);
             self.refusals.record(found.index, remote, refusal);
             return refuse(answer::unauthorized());
         }
@@ -169,7 +169,7 @@ impl HttpApi {
             return Ok(answer::bad_path());
         };
         let rest = secrets::Rest {
-            caller: head.extensions.get().copied().unwrap_or(Remote::Unix),
+            caller: Remote::of(&head.extensions),
             query: head.uri.query(),
             body,
             max_body: self.max_body,

@@ -151,7 +151,7 @@ impl Source {
                         info!(component = self.component, "Secrets file can be read again");
                     }
                     stale.set(0.0);
-                    if !same(&secrets.load(), &read) {
+                    if **secrets.load() != read {
                         secrets.store(Arc::new(read));
                         version.send_replace(());
                     }
@@ -198,24 +198,6 @@ impl Source {
                 problem,
             })
     }
-}
-
-/// Whether two versions of the file hold the same.
-fn same(one: &Secrets, other: &Secrets) -> bool {
-    let same_keys = |one: &SecretMap, other: &SecretMap| {
-        one.len() == other.len()
-            && one
-                .iter()
-                .zip(other)
-                .all(|((key, value), (other_key, other))| {
-                    key == other_key && value.matches(other.expose().as_bytes())
-                })
-    };
-    one.len() == other.len()
-        && one
-            .iter()
-            .zip(other)
-            .all(|((name, one), (other_name, other))| name == other_name && same_keys(one, other))
 }
 
 impl Layout {

@@ -146,13 +146,11 @@ impl KeyVault {
         let pager = self.client().await?.list_secret_properties(Some(options));
         let mut pages = pager.map_err(|_| not_understood())?.into_pages();
         let mut names = Vec::new();
-        let mut left = self.settings.max_bulk_bytes;
+        let mut room = bulk::Room::of(&self.settings);
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.no_list(&error))?.into_body();
             for name in wire::enabled(&page).ok_or_else(not_understood)? {
-                left = left
-                    .checked_sub(name.len())
-                    .ok_or_else(|| bulk::too_large(&self.settings))?;
+                room.take(name.len())?;
                 names.push(name);
             }
         }

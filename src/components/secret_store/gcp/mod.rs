@@ -139,16 +139,14 @@ impl SecretManager {
     /// The names of all secrets.
     async fn names(&self) -> Result<Vec<String>, StoreError> {
         let mut names = Vec::new();
-        let mut left = self.settings.max_bulk_bytes;
+        let mut room = bulk::Room::of(&self.settings);
         let mut from: Option<String> = None;
         loop {
             let answer = self.ask(&page_path(from.as_deref())).await?;
             if !answer.status().is_success() {
                 return Err(list_error(&answer));
             }
-            left = left
-                .checked_sub(answer.body().len())
-                .ok_or_else(|| bulk::too_large(&self.settings))?;
+            room.take(answer.body().len())?;
             let page = wire::page(answer.body()).ok_or_else(not_understood)?;
             names.extend(page.names);
             from = page.next;

@@ -4,6 +4,8 @@
 //! table of ARCHITECTURE.md).
 
 pub mod base;
+pub mod proto;
+
 pub mod process;
 pub mod tls;
 
@@ -12,7 +14,10 @@ pub mod resources;
 pub mod app_channel;
 pub mod auth;
 pub mod components;
+pub mod endpoints;
 pub mod injector;
+pub mod peers;
+pub mod resiliency;
 
 pub mod registry;
 

@@ -9,12 +9,16 @@ const BELOW: &[&str] = &["base", "process", "tls", "resources"];
 /// Every module with what it may import from this crate besides itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("base", &[]),
+    ("proto", &[]),
     ("process", &["base"]),
     ("tls", &["base", "process"]),
     ("resources", &["base", "process", "tls"]),
     ("components", BELOW),
     ("auth", BELOW),
     ("app_channel", BELOW),
+    ("endpoints", BELOW),
+    ("peers", &["base", "proto", "process", "tls", "resources"]),
+    ("resiliency", &["base", "process", "resources"]),
     ("injector", BELOW),
     (
         "registry",
@@ -22,7 +26,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "blocks",
-        &["base", "process", "registry", "components", "app_channel"],
+        &[
+            "base",
+            "process",
+            "registry",
+            "components",
+            "app_channel",
+            "endpoints",
+            "peers",
+            "resiliency",
+        ],
     ),
     ("api", &["base", "process", "tls", "auth", "blocks"]),
 ];
@@ -43,7 +56,7 @@ const HOMES: &[Home] = &[
     },
     Home {
         path: &["tonic"],
-        homes: &["src/api/grpc", "src/app_channel/grpc"],
+        homes: &["src/api/grpc", "src/app_channel/grpc", "src/peers"],
     },
     Home {
         path: &["kube"],
@@ -52,6 +65,18 @@ const HOMES: &[Home] = &[
     Home {
         path: &["reqwest"],
         homes: &["src/components/http_client"],
+    },
+    Home {
+        path: &["opentelemetry"],
+        homes: &["src/process/trace"],
+    },
+    Home {
+        path: &["rusqlite"],
+        homes: &["src/peers/name_resolution/sqlite"],
+    },
+    Home {
+        path: &["mdns_sd"],
+        homes: &["src/peers/name_resolution/mdns"],
     },
     Home {
         path: &["std", "env"],

@@ -1,0 +1,1 @@
+//! The road to HTTP services that have no sidecar.

@@ -1,0 +1,1 @@
+//! Messages between sidecars, which the `dapr` crate lacks.

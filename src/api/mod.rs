@@ -20,6 +20,7 @@ pub mod call_log;
 mod errors_page;
 pub mod grpc;
 pub mod http;
+pub mod internal;
 pub mod routes;
 pub mod status;
 

@@ -12,6 +12,8 @@ pub enum GrpcCode {
     Unknown = 2,
     /// The request is wrong, whatever the state of the sidecar.
     InvalidArgument = 3,
+    /// The time of the call is over.
+    DeadlineExceeded = 4,
     /// There is no such thing.
     NotFound = 5,
     /// A rule forbids it.
@@ -57,8 +59,8 @@ impl Row {
 /// The row of a reason. Statuses follow Dapr's public API reference where its code differs.
 pub fn of(reason: Reason) -> Row {
     use GrpcCode::{
-        FailedPrecondition, Internal, InvalidArgument, NotFound, PermissionDenied,
-        ResourceExhausted, Unavailable,
+        DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
+        PermissionDenied, ResourceExhausted, Unavailable, Unimplemented,
     };
     let row = |http: u16, code, grpc| Row {
         http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -86,6 +88,10 @@ pub fn of(reason: Reason) -> Row {
         Reason::AppChannelMissing => row(500, "ERR_DIRECT_INVOKE", Internal),
         Reason::AppUnhealthy => row(500, "ERR_DIRECT_INVOKE", Internal),
         Reason::InvokeFailed => row(500, "ERR_DIRECT_INVOKE", Internal),
+        Reason::InvokeDenied => row(403, "ERR_DIRECT_INVOKE", PermissionDenied),
+        Reason::DeadlineExceeded => row(504, "ERR_DIRECT_INVOKE", DeadlineExceeded),
+        Reason::ProxyRefused => row(500, "ERR_DIRECT_INVOKE", Unimplemented),
+        Reason::AppSpeaksHttp => row(500, "ERR_DIRECT_INVOKE", Unavailable),
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
+use dapr::dapr::proto::common::v1::InvokeRequest;
 use dapr::dapr::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use dapr::dapr::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
 use http::{HeaderMap, Request, Response};
@@ -16,26 +16,7 @@ use tonic::metadata::MetadataMap;
 use tower::Service;
 
 use super::{AppBody, AppChannel, Error, RequestBody, Road};
-
-/// The answer of a gRPC app.
-#[derive(Debug)]
-pub struct GrpcAnswer {
-    /// Its metadata, initial and trailing.
-    pub headers: HeaderMap,
-    /// Its message, or its status.
-    pub outcome: Result<InvokeResponse, GrpcFailure>,
-}
-
-/// A status of gRPC other than OK, as the app gave it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrpcFailure {
-    /// The code, 1 to 16.
-    pub code: i32,
-    /// The message.
-    pub message: String,
-    /// `grpc-status-details-bin`, decoded: an encoded `google.rpc.Status`, or empty.
-    pub details: Bytes,
-}
+use crate::proto::grpc_answer::{GrpcAnswer, GrpcFailure};
 
 pub(super) async fn invoke(
     channel: &AppChannel,

@@ -18,22 +18,21 @@ mod tls;
 mod token;
 mod transport;
 
-pub use body::{AppBody, RequestBody};
+pub use body::AppBody;
 pub use config::{AddressError, AppChannelConfig, AppProtocol, HealthConfig, ProtocolError};
-pub use grpc::{GrpcAnswer, GrpcFailure};
 pub use health::HealthProbe;
-pub use roads::Road;
+pub use roads::{ROADS, Road, Row, Speech};
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dapr::dapr::proto::common::v1::InvokeRequest;
 use http::{HeaderMap, Request, Response};
-use http_body_util::BodyExt as _;
 use tokio::sync::watch;
 use tracing::warn;
 
-use body::Limited;
+use crate::process::body::{Body as RequestBody, CollectError, Exceeded, Limited, collect};
+use crate::proto::grpc_answer::GrpcAnswer;
 use transport::Transport;
 
 /// Why a call to the app did not get an answer. The texts are for clients; the inner error goes to
@@ -138,30 +137,25 @@ impl AppChannel {
         grpc::invoke(self, metadata, message).await
     }
 
-    /// Reads a request body that has to be held in memory.
-    pub async fn read_request(&self, body: RequestBody) -> Result<Bytes, Error> {
-        let (body, exceeded) = self.limited(body)?;
-        let whole = body.collect().await.map_err(|_| {
-            if exceeded.is_set() {
-                self.too_large()
-            } else {
-                Error::BodyRead
-            }
-        })?;
-        Ok(whole.to_bytes())
+    /// Passes a call of a gRPC app's own service on, as it is: messages of any kind and number,
+    /// both ways, with the metadata before and after them. Nothing of it is held, so that it has
+    /// no limit of size.
+    pub async fn proxy_grpc(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<AppBody>, Error> {
+        self.check_health()?;
+        self.send(Road::ProxyGrpc, request).await
     }
 
-    /// Reads the body of an answer that has to be held in memory.
-    pub async fn read_answer(&self, body: AppBody) -> Result<Bytes, Error> {
-        let body = http_body_util::Limited::new(body, self.config().max_body_bytes);
-        let whole = body.collect().await.map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                self.too_large()
-            } else {
-                Error::Exchange
-            }
-        })?;
-        Ok(whole.to_bytes())
+    /// Reads a request body that has to be held in memory.
+    pub async fn read_request(&self, body: RequestBody) -> Result<Bytes, Error> {
+        collect(body, self.config().max_body_bytes)
+            .await
+            .map_err(|error| match error {
+                CollectError::TooLarge { limit } => Error::BodyTooLarge { limit },
+                CollectError::Broken => Error::BodyRead,
+            })
     }
 
     async fn send(
@@ -185,7 +179,7 @@ impl AppChannel {
         }
     }
 
-    fn limited(&self, body: RequestBody) -> Result<(Limited, body::Exceeded), Error> {
+    fn limited(&self, body: RequestBody) -> Result<(Limited, Exceeded), Error> {
         Limited::new(body, self.config().max_body_bytes).ok_or_else(|| self.too_large())
     }
 

@@ -37,7 +37,7 @@ pub(super) fn call(road: Road, method: &'static str, start: Instant, status: Opt
     }
     let labels = [
         ("method", SharedString::const_str(method)),
-        ("path", SharedString::const_str(road.name())),
+        ("path", SharedString::const_str(road.row().name)),
         ("status", status),
     ];
     counter!("dapr_http_client_completed_count", &labels).increment(1);

@@ -1,13 +1,15 @@
 //! Every kind of call to the app.
 
-/// A kind of call to the app. `Transport::send` takes one, so that a new kind
-/// of call has to be added here, and with that to the test that looks for the token on each.
+/// A kind of call to the app. `Transport::send` takes one, so that a new kind of call needs a row
+/// of [`ROADS`], and with that a case of the test that looks for the token on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Road {
     /// A method of an HTTP app.
     InvokeHttp,
     /// `AppCallback/OnInvoke` of a gRPC app.
     InvokeGrpc,
+    /// A call of a gRPC app's own service, as it came.
+    ProxyGrpc,
     /// `GET /dapr/config` of an HTTP app.
     ConfigDiscovery,
     /// The health probe of an HTTP app.
@@ -16,36 +18,106 @@ pub enum Road {
     HealthProbeGrpc,
 }
 
-impl Road {
-    /// Every road.
-    pub const ALL: [Self; 5] = [
-        Self::InvokeHttp,
-        Self::InvokeGrpc,
-        Self::ConfigDiscovery,
-        Self::HealthProbeHttp,
-        Self::HealthProbeGrpc,
-    ];
+/// What an app speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP, of any version.
+    Http,
+    /// gRPC.
+    Grpc,
+}
 
+/// One row of the table of roads.
+#[derive(Debug)]
+pub struct Row {
+    /// Its name in the code.
+    pub road: Road,
     /// The name of the road: the label `path` of the client metrics, in place of the path itself,
     /// of which there may be any number.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InvokeHttp => "invoke",
-            Self::InvokeGrpc => "/dapr.proto.runtime.v1.AppCallback/OnInvoke",
-            Self::ConfigDiscovery => "/dapr/config",
-            Self::HealthProbeHttp => "healthz",
-            Self::HealthProbeGrpc => "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck",
-        }
-    }
-
+    pub name: &'static str,
+    /// What an app speaks that is called so.
+    pub speech: Speech,
+    /// Who sends calls this way.
+    pub owner: &'static str,
     /// Whether calls count against the limit of calls at once. A probe that waited for a place
     /// would call a busy app ill.
-    pub(super) fn is_limited(self) -> bool {
-        !self.is_probe()
+    pub is_limited: bool,
+    /// Whether a caller's own headers go along, in which it may have put a token.
+    pub has_callers_headers: bool,
+}
+
+/// Every road to the app, in the order of [`Road`]. The app token is on each.
+pub const ROADS: [Row; 6] = [
+    Row {
+        road: Road::InvokeHttp,
+        name: "invoke",
+        speech: Speech::Http,
+        owner: "blocks::invoke",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::InvokeGrpc,
+        name: "/dapr.proto.runtime.v1.AppCallback/OnInvoke",
+        speech: Speech::Grpc,
+        owner: "blocks::invoke",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::ProxyGrpc,
+        name: "proxy",
+        speech: Speech::Grpc,
+        owner: "blocks::invoke::proxy",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::ConfigDiscovery,
+        name: "/dapr/config",
+        speech: Speech::Http,
+        owner: "app_channel::ready",
+        is_limited: true,
+        has_callers_headers: false,
+    },
+    Row {
+        road: Road::HealthProbeHttp,
+        name: "healthz",
+        speech: Speech::Http,
+        owner: "app_channel::health",
+        is_limited: false,
+        has_callers_headers: false,
+    },
+    Row {
+        road: Road::HealthProbeGrpc,
+        name: "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck",
+        speech: Speech::Grpc,
+        owner: "app_channel::health",
+        is_limited: false,
+        has_callers_headers: false,
+    },
+];
+
+impl Road {
+    /// Its row in the table.
+    pub fn row(self) -> &'static Row {
+        &ROADS[self as usize]
     }
 
     /// Whether this is a health probe.
     pub(super) fn is_probe(self) -> bool {
         matches!(self, Self::HealthProbeHttp | Self::HealthProbeGrpc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_stands_in_the_order_of_the_roads() {
+        for row in &ROADS {
+            assert_eq!(row.road.row().road, row.road);
+        }
     }
 }

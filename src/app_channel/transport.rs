@@ -17,11 +17,11 @@ use tokio::net::TcpStream;
 use tower::Service;
 use tracing::debug;
 
-use super::body::{AppBody, RequestBody};
+use super::body::AppBody;
 use super::limit::Limit;
 use super::roads::Road;
 use super::token::AppToken;
-use super::{AddressError, AppChannelConfig, Error, observe, tls};
+use super::{AddressError, AppChannelConfig, Error, RequestBody, observe, tls};
 use crate::process::tasks::{BoxError, with_causes};
 
 /// How long a connection to the app may take, with its TLS handshake.
@@ -109,7 +109,7 @@ impl Transport {
         road: Road,
         mut request: Request<RequestBody>,
     ) -> Result<Response<AppBody>, Error> {
-        let place = if road.is_limited() {
+        let place = if road.row().is_limited {
             self.limit.place().await
         } else {
             None
@@ -138,7 +138,7 @@ impl Transport {
             Ok(response) if response.status().is_informational() => Err(Error::Exchange),
             Ok(response) => Ok(response.map(|body| AppBody::new(body, place))),
             Err(error) => {
-                debug!(error = %with_causes(&error), road = road.name(), "Call to the app failed");
+                debug!(error = %with_causes(&error), road = road.row().name, "Call to the app failed");
                 Err(if error.is_connect() {
                     Error::Connect
                 } else {

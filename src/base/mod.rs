@@ -5,6 +5,8 @@
 pub mod app_id;
 pub mod duration;
 pub mod environment;
+pub mod grpc_method;
+pub mod grpc_timeout;
 pub mod method_path;
 pub mod names;
 pub mod quantity;

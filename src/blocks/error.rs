@@ -40,6 +40,14 @@ pub enum Reason {
     AppUnhealthy,
     /// The app could not be called.
     InvokeFailed,
+    /// The access policy of the app denies the call.
+    InvokeDenied,
+    /// The caller stopped waiting before there was an answer.
+    DeadlineExceeded,
+    /// The method is not one that passes through to apps.
+    ProxyRefused,
+    /// The app speaks HTTP, and the call is gRPC.
+    AppSpeaksHttp,
 }
 
 /// A failure of a building block: a reason for programs, and a text for the client.

@@ -1,6 +1,7 @@
 //! The life of a process: tasks, shutdown, readiness, listeners, logs and metrics.
 
 pub mod admin;
+pub mod body;
 pub mod kubernetes;
 pub mod listener;
 pub mod log_format;

@@ -25,6 +25,12 @@ use super::tasks::BoxError;
 /// How long to wait after a failed `accept` (usually: too many open files) before the next one.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// The window of one HTTP/2 stream: how much of a request is held for a handler that reads slowly.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The largest window of a connection (RFC 9113, section 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+
 /// hyper refuses a smaller HTTP/1 buffer than this.
 const MIN_HTTP1_BUFFER: usize = 8192;
 
@@ -160,6 +166,12 @@ fn http_server(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        // The windows of the streams alone hold a client back: one slow handler must not stop the
+        // other calls of its connection.
+        .initial_connection_window_size(
+            limits.streams.saturating_mul(STREAM_WINDOW).min(MAX_WINDOW),
+        )
         .keep_alive_interval(Some(Duration::from_secs(60)));
     server
 }

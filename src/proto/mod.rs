@@ -1,1 +1,5 @@
-//! Messages between sidecars, which the `dapr` crate lacks.
+//! Messages between sidecars, which the `dapr` crate lacks, and the answer of a gRPC app, which
+//! goes through every layer.
+
+pub mod grpc_answer;
+pub mod internals;

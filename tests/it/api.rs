@@ -43,7 +43,7 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
     };
     let blocks = Blocks {
         health: Health::new("app", Readiness::new(), Readiness::new()),
-        invoke: Arc::new(Invoke::new(None, "app", "")),
+        invoke: Arc::new(Invoke::new(None, "app", "", 1024)),
         metadata: Arc::new(Metadata::new(facts, Live::default)),
         secrets: Secrets::new(Registry::empty()),
         shutdown: Shutdown::default(),

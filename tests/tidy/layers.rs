@@ -15,7 +15,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("resources", &["base", "process", "tls"]),
     ("components", BELOW),
     ("auth", BELOW),
-    ("app_channel", BELOW),
+    (
+        "app_channel",
+        &["base", "proto", "process", "tls", "resources"],
+    ),
     ("endpoints", BELOW),
     ("peers", &["base", "proto", "process", "tls", "resources"]),
     ("resiliency", &["base", "process", "resources"]),
@@ -28,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "blocks",
         &[
             "base",
+            "proto",
             "process",
             "registry",
             "components",
@@ -37,7 +41,10 @@ const LAYERS: &[(&str, &[&str])] = &[
             "resiliency",
         ],
     ),
-    ("api", &["base", "process", "tls", "auth", "blocks"]),
+    (
+        "api",
+        &["base", "proto", "process", "tls", "auth", "peers", "blocks"],
+    ),
 ];
 
 /// Modules that may import everything: the wiring, and what only tests use.
@@ -56,7 +63,12 @@ const HOMES: &[Home] = &[
     },
     Home {
         path: &["tonic"],
-        homes: &["src/api/grpc", "src/app_channel/grpc", "src/peers"],
+        homes: &[
+            "src/api/grpc",
+            "src/api/internal",
+            "src/app_channel/grpc",
+            "src/peers",
+        ],
     },
     Home {
         path: &["kube"],

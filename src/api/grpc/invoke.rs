@@ -1,6 +1,7 @@
 //! `InvokeService`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
@@ -8,18 +9,18 @@ use dapr::dapr::proto::common::v1::{HttpExtension, InvokeRequest, InvokeResponse
 use dapr::dapr::proto::runtime::v1::InvokeServiceRequest;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Full};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use prost_types::Any;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::{Code, Extensions, Request, Response, Status};
 
 use super::status;
+use crate::base::grpc_timeout::{self, GRPC_TIMEOUT};
 use crate::base::method_path::MethodPath;
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::invoke::headers::to_metadata;
-use crate::blocks::invoke::{Answer, Call, GrpcAnswer, Invoke, invalid_method, missing_target};
+use crate::blocks::invoke::{Answer, GrpcAnswer, Invoke, Message, invalid_method, missing_target};
+use crate::process::body::whole;
 
 /// The status of an HTTP app's answer.
 const HTTP_STATUS: &str = "dapr-http-status";
@@ -45,9 +46,8 @@ pub(super) async fn service(
         let text = "the call has no message: field \"message\" is not set";
         failed(Error::new(Reason::MalformedRequest, text))
     })?;
-    let query = query(message.http_extension.as_ref());
-    let call = call(&id, query.as_deref(), metadata, message).map_err(failed)?;
-    match invoke.call(call).await.map_err(failed)? {
+    let message = call(&id, metadata, message).map_err(failed)?;
+    match invoke.call(&id, message).await.map_err(failed)? {
         Answer::Grpc(answer) => from_grpc(answer),
         Answer::Http(answer) => {
             let (head, body) = answer.into_parts();
@@ -57,16 +57,12 @@ pub(super) async fn service(
     }
 }
 
-fn call<'a>(
-    target: &'a str,
-    query: Option<&'a str>,
-    metadata: MetadataMap,
-    message: InvokeRequest,
-) -> Result<Call<'a>, Error> {
+fn call(target: &str, metadata: MetadataMap, message: InvokeRequest) -> Result<Message, Error> {
     let path = MethodPath::from_decoded(&message.method)
         .map_err(|error| invalid_method(target, &error))?;
     let Any { type_url, value } = message.data.unwrap_or_default();
     let mut headers = metadata.into_headers();
+    let deadline = deadline(&mut headers);
     // That of the call itself says nothing of the message in it.
     headers.remove(CONTENT_TYPE);
     let content_type = match message.content_type.as_str() {
@@ -80,15 +76,22 @@ fn call<'a>(
         })?;
         headers.insert(CONTENT_TYPE, value);
     }
-    Ok(Call {
-        target,
+    Ok(Message {
         path,
         method: message.http_extension.as_ref().and_then(method),
-        query,
+        query: query(message.http_extension.as_ref()),
         headers,
         type_url,
-        body: UnsyncBoxBody::new(Full::new(Bytes::from(value)).map_err(|never| match never {})),
+        deadline,
+        body: whole(value),
     })
+}
+
+/// When the caller stops waiting. The header is its own: what comes after is told anew.
+pub(in crate::api) fn deadline(headers: &mut HeaderMap) -> Option<Instant> {
+    let value = headers.remove(GRPC_TIMEOUT)?;
+    let time = grpc_timeout::parse(value.to_str().ok()?)?;
+    Instant::now().checked_add(time)
 }
 
 /// `None` for the verb `NONE` and for numbers that are none of the verbs.

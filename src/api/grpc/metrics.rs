@@ -9,7 +9,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 use tonic::Code;
 use tonic::body::Body;
 
-use super::{METHODS, UNKNOWN};
+use super::name;
 
 /// Metrics whose handles are looked up once for each method and status.
 pub(super) struct GrpcMetrics(RwLock<HashMap<(usize, i32), Series>>);
@@ -24,7 +24,7 @@ impl GrpcMetrics {
         Self(RwLock::default())
     }
 
-    /// Counts a call of a row of the table of methods; a row beyond it is none of them.
+    /// Counts a call of a row.
     pub(super) fn record(&self, row: usize, answer: &Response<Body>, elapsed: Duration) {
         let code = code(answer);
         let labels = (row, code as i32);
@@ -43,9 +43,8 @@ impl GrpcMetrics {
 
 impl Series {
     fn new(row: usize, code: Code) -> Self {
-        let method = METHODS.get(row).map_or(UNKNOWN, |method| method.path);
         let labels = [
-            ("grpc_server_method", method.to_owned()),
+            ("grpc_server_method", name(row).to_owned()),
             ("grpc_server_status", format!("{code:?}")),
         ];
         Self {

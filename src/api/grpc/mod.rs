@@ -25,13 +25,14 @@ use super::call_log::{self, CallLog};
 use super::{Blocks, Door};
 use metrics::GrpcMetrics;
 
-mod invoke;
+pub(super) mod invoke;
 mod metadata;
 mod metrics;
+mod proxy;
 mod secrets;
 mod shutdown;
-mod status;
-mod unary;
+pub(super) mod status;
+pub(super) mod unary;
 
 /// A method that this build serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,7 +96,12 @@ pub const METHODS: [Method; 6] = [
     },
 ];
 
-/// The name that stands for every method that is not served.
+/// The row behind the table of what passes through to an app, and its name.
+const PROXIED: usize = METHODS.len();
+const PROXY: &str = "proxy";
+
+/// The row of what is not served, and the name that stands for all of it.
+const UNKNOWN_ROW: usize = PROXIED + 1;
 const UNKNOWN: &str = "unknown";
 
 /// What one gRPC listener needs.
@@ -104,6 +110,8 @@ pub struct GrpcApi {
     refusals: Refusals,
     /// Which rows of [`METHODS`] the Configuration allows.
     allowed: [bool; METHODS.len()],
+    /// Whether it allows calls that pass through to an app, as it allows invocation.
+    allows_proxy: bool,
     max_message: usize,
     call_log: Option<CallLog>,
     metrics: GrpcMetrics,
@@ -116,7 +124,8 @@ impl GrpcApi {
         let paths = METHODS.iter().map(|method| method.path);
         let allows = |method: Method| door.access.allows(Protocol::Grpc, method.api_name);
         Self {
-            refusals: Refusals::new("grpc", paths.chain([UNKNOWN])),
+            refusals: Refusals::new("grpc", paths.chain([PROXY, UNKNOWN])),
+            allows_proxy: door.access.allows(Protocol::Grpc, "invoke"),
             allowed: METHODS.map(allows),
             tokens: door.tokens,
             max_message: door.max_body,
@@ -131,31 +140,44 @@ impl GrpcApi {
     /// Invariant: `Pass` means a valid token. No method is exempt, known or not.
     fn admit(&self, head: &mut Parts) -> Verdict {
         if !is_grpc(&head.headers) {
-            return Verdict::Refuse(METHODS.len(), unsupported_media_type());
+            return Verdict::Refuse(UNKNOWN_ROW, unsupported_media_type());
         }
-        let path = head.uri.path();
-        let row = METHODS.iter().position(|method| method.path == path);
-        let row = row.unwrap_or(METHODS.len());
+        let row = self.row(head);
         let token = head.headers.get(TOKEN_HEADER);
         let verdict = self.tokens.check(token.map(http::HeaderValue::as_bytes));
         head.headers.remove(TOKEN_HEADER);
-        let refusal = match (verdict, METHODS.get(row)) {
+        let refusal = match (verdict, row) {
             (Err(refusal), _) => {
                 let remote = Remote::of(&head.extensions);
                 self.refusals.record(row, remote, refusal);
                 status::unauthenticated(refusal)
             }
-            (Ok(()), None) => status::unknown(path, &head.headers),
-            (Ok(()), Some(_)) if !self.allowed[row] => status::not_allowed(),
-            (Ok(()), Some(_)) => return Verdict::Pass(row),
+            (Ok(()), UNKNOWN_ROW) => status::unknown(head.uri.path()),
+            (Ok(()), PROXIED) if !self.allows_proxy => status::not_allowed(),
+            (Ok(()), PROXIED) => return Verdict::Pass(row),
+            (Ok(()), _) if !self.allowed[row] => status::not_allowed(),
+            (Ok(()), _) => return Verdict::Pass(row),
         };
         Verdict::Refuse(row, refusal.into_http())
+    }
+
+    /// The row of a call: of the table, or behind it.
+    fn row(&self, head: &Parts) -> usize {
+        let path = head.uri.path();
+        let served = METHODS.iter().position(|method| method.path == path);
+        served.unwrap_or_else(|| match proxy::target(&head.headers) {
+            Some(_) => PROXIED,
+            None => UNKNOWN_ROW,
+        })
     }
 
     async fn handle(&self, row: usize, request: Request<Incoming>) -> Response<Body> {
         let blocks = self.blocks.clone();
         let limit = self.max_message;
-        match METHODS[row].id {
+        let Some(method) = METHODS.get(row) else {
+            return proxy::serve(&blocks.invoke, request).await;
+        };
+        match method.id {
             MethodId::InvokeService => {
                 let answer = move |request| invoke::service(blocks.invoke, request);
                 unary::serve(request, limit, answer).await
@@ -184,11 +206,19 @@ impl GrpcApi {
     }
 }
 
+/// The name of a row, of the table or behind it.
+fn name(row: usize) -> &'static str {
+    match row {
+        PROXIED => PROXY,
+        _ => METHODS.get(row).map_or(UNKNOWN, |method| method.path),
+    }
+}
+
 /// What the door says to a call.
 enum Verdict {
-    /// It goes on to the handler of its row of [`METHODS`].
+    /// It goes on to the handler of its row.
     Pass(usize),
-    /// It ends here. A row beyond the table stands for what is not served.
+    /// It ends here.
     Refuse(usize, Response<Body>),
 }
 
@@ -243,7 +273,7 @@ impl Service<Request<Incoming>> for GrpcService {
                     api.metrics.record(row, &answer, elapsed);
                     if let Some(user_agent) = user_agent {
                         let code = metrics::code(&answer) as i32;
-                        call_log::log_grpc(METHODS[row].path, &user_agent, code, elapsed);
+                        call_log::log_grpc(name(row), &user_agent, code, elapsed);
                     }
                     Ok(answer)
                 }))

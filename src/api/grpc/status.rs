@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use dapr::google::rpc;
-use http::HeaderMap;
 use prost::Message as _;
 use prost_types::Any;
 use tonic::{Code, Status};
@@ -14,9 +13,6 @@ use crate::blocks::error::Error;
 
 /// The service whose unknown methods have a text of their own.
 const DAPR_SERVICE: &str = "/dapr.proto.runtime.v1.Dapr/";
-
-/// Metadata that names the app to which an unknown method would be proxied.
-const PROXY_TARGETS: [&str; 2] = ["dapr-callee-app-id", "dapr-app-id"];
 
 /// `google.rpc.ErrorInfo` (googleapis, `error_details.proto`).
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
@@ -44,12 +40,8 @@ pub(super) fn not_allowed() -> Status {
     with_info(Code::Unimplemented, "Not Implemented", 501, why)
 }
 
-/// A method that this build does not serve. Dapr would proxy it to the app that the metadata
-/// names; without a name it answers as here.
-pub(super) fn unknown(path: &str, headers: &HeaderMap) -> Status {
-    if PROXY_TARGETS.iter().any(|name| headers.contains_key(*name)) {
-        return Status::unimplemented("proxying of gRPC calls is not served");
-    }
+/// A method that this build does not serve, in a call that names no app to pass it on to.
+pub(super) fn unknown(path: &str) -> Status {
     Status::unknown(if path.starts_with(DAPR_SERVICE) {
         "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found"
     } else {
@@ -58,7 +50,7 @@ pub(super) fn unknown(path: &str, headers: &HeaderMap) -> Status {
 }
 
 /// A failure of a building block.
-pub(super) fn failure(error: &Error) -> Status {
+pub(in crate::api) fn failure(error: &Error) -> Status {
     Status::new(code(status::of(error.reason()).grpc), error.message())
 }
 
@@ -138,26 +130,20 @@ mod tests {
 
     #[test]
     fn unknown_methods_have_daprs_texts() {
-        let none = HeaderMap::new();
-        let status = unknown("/dapr.proto.runtime.v1.Dapr/SaveState", &none);
+        let status = unknown("/dapr.proto.runtime.v1.Dapr/SaveState");
         assert_eq!(status.code(), Code::Unknown);
         assert!(
             status
                 .message()
                 .starts_with("failed to proxy request: required metadata")
         );
-        let status = unknown("/grpc.health.v1.Health/Check", &none);
+        let status = unknown("/grpc.health.v1.Health/Check");
         assert_eq!(status.code(), Code::Unknown);
         assert!(
             status
                 .message()
                 .starts_with("cannot proxy request: missing")
         );
-        let target = HeaderMap::from_iter([(
-            http::HeaderName::from_static("dapr-app-id"),
-            http::HeaderValue::from_static("app"),
-        )]);
-        assert_eq!(unknown("/a.B/C", &target).code(), Code::Unimplemented);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
 /// Reads the message of `request`, of at most `limit` bytes, and sends what `answer` makes of it.
-pub(super) async fn serve<M, R, F, A>(
+pub(in crate::api) async fn serve<M, R, F, A>(
     request: Request<Incoming>,
     limit: usize,
     answer: F,

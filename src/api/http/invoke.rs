@@ -8,8 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 use dapr::google::rpc;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use http_body_util::combinators::UnsyncBoxBody;
 use percent_encoding::percent_decode_str;
 use prost::Message as _;
 use prost_types::Any;
@@ -19,8 +17,9 @@ use crate::base::method_path::MethodPath;
 use crate::blocks::error::Error;
 use crate::blocks::invoke::headers::{APP_ID, to_http};
 use crate::blocks::invoke::{
-    self, Call, GrpcAnswer, GrpcFailure, Invoke, invalid_method, missing_target,
+    self, GrpcAnswer, GrpcFailure, Invoke, Message, invalid_method, missing_target,
 };
+use crate::process::body::boxed;
 
 /// What the path of an invocation begins with.
 const PREFIX: &str = "/v1.0/invoke/";
@@ -38,16 +37,16 @@ pub(super) async fn handle(
     let (head, body) = request.into_parts();
     let (target, path) = find_target(&head.headers, head.uri.path()).ok_or_else(missing_target)?;
     let path = MethodPath::from_encoded(path).map_err(|error| invalid_method(&target, &error))?;
-    let call = Call {
-        target: &target,
+    let message = Message {
         path,
         method: Some(head.method),
-        query: head.uri.query(),
+        query: head.uri.query().map(str::to_owned),
         headers: head.headers,
         type_url: String::new(),
-        body: UnsyncBoxBody::new(body.map_err(Into::into)),
+        deadline: None,
+        body: boxed(body),
     };
-    Ok(match invoke.call(call).await? {
+    Ok(match invoke.call(&target, message).await? {
         invoke::Answer::Http(answer) => answer.map(Body::new),
         invoke::Answer::Grpc(answer) => from_grpc(answer),
     })

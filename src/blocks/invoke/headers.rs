@@ -56,30 +56,49 @@ const HTTP_OWN: [&str; 25] = [
     "warning",
 ];
 
-/// Who calls whom, as the app sees it in headers. A call to the own app comes from that app.
+/// Who calls whom, as the app sees it in headers.
 #[derive(Debug)]
 pub(super) struct Identity {
-    app_id: Option<HeaderValue>,
+    caller: Option<HeaderValue>,
     namespace: Option<HeaderValue>,
+    callee: Option<HeaderValue>,
 }
 
 impl Identity {
-    /// A text that cannot stand in a header is left out.
-    pub(super) fn new(app_id: &str, namespace: &str) -> Self {
+    /// Of the caller's sidecar. A text that cannot stand in a header is left out.
+    pub(super) fn new(caller: &str, namespace: &str, callee: &str) -> Self {
         let value = |text: &str| HeaderValue::from_str(text).ok().filter(|v| !v.is_empty());
         Self {
-            app_id: value(app_id),
+            caller: value(caller),
             namespace: value(namespace),
+            callee: value(callee),
+        }
+    }
+
+    /// As the sidecar of the caller says, in the app's sidecar. Where it says several things,
+    /// something else than a sidecar has spoken, and none counts.
+    pub(super) fn of_peer(headers: &HeaderMap, callee: &str) -> Self {
+        let said = |name| {
+            let mut values = headers.get_all(name).iter();
+            let first = values.next().cloned();
+            first.filter(|value| !value.is_empty() && values.next().is_none())
+        };
+        Self {
+            caller: said(CALLER_APP_ID),
+            namespace: said(CALLER_NAMESPACE),
+            callee: HeaderValue::from_str(callee).ok(),
         }
     }
 
     fn stamp(&self, headers: &mut HeaderMap) {
-        if let Some(app_id) = &self.app_id {
-            headers.insert(CALLER_APP_ID, app_id.clone());
-            headers.insert(CALLEE_APP_ID, app_id.clone());
-        }
-        if let Some(namespace) = &self.namespace {
-            headers.insert(CALLER_NAMESPACE, namespace.clone());
+        for (name, value) in [
+            (CALLER_APP_ID, &self.caller),
+            (CALLER_NAMESPACE, &self.namespace),
+            (CALLEE_APP_ID, &self.callee),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
         }
     }
 }
@@ -102,6 +121,30 @@ pub(super) fn request_to_grpc(headers: &mut HeaderMap, identity: &Identity) {
     headers.remove(HOST);
     rename(headers, grpc_name);
     identity.stamp(headers);
+}
+
+/// The headers of a request as the sidecar of the app gets them, which gives them the names that
+/// its app wants.
+pub(super) fn request_to_peer(headers: &mut HeaderMap, identity: &Identity) {
+    strip_connection(headers);
+    strip_reserved(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(HOST);
+    identity.stamp(headers);
+}
+
+/// The metadata of a gRPC call that passes through: the call's own names stay.
+pub(super) fn proxied_request(headers: &mut HeaderMap, identity: &Identity) {
+    strip_connection(headers);
+    strip_reserved(headers);
+    headers.remove(HOST);
+    identity.stamp(headers);
+}
+
+/// The metadata before the answer to a gRPC call that passes through.
+pub(super) fn proxied_response(headers: &mut HeaderMap) {
+    strip_connection(headers);
+    strip_reserved(headers);
 }
 
 /// The headers of an HTTP app's answer, for an HTTP caller.
@@ -278,7 +321,7 @@ mod tests {
             ("host", "sidecar"),
             ("x-kept", "1"),
         ]);
-        request_to_http(&mut headers, &Identity::new("app", "ns"));
+        request_to_http(&mut headers, &Identity::new("app", "ns", "app"));
         assert_eq!(names(&headers), [&STAMPS[..], &["x-kept"]].concat());
     }
 
@@ -291,7 +334,7 @@ mod tests {
                 ("dapr-caller-namespace", "spoof"),
                 ("dapr-callee-app-id", "spoof"),
             ]);
-            rule(&mut headers, &Identity::new("app", "ns"));
+            rule(&mut headers, &Identity::new("app", "ns", "app"));
             let seen: Vec<Vec<_>> = STAMPS
                 .iter()
                 .map(|name| headers.get_all(*name).iter().collect())

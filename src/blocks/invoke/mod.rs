@@ -1,22 +1,30 @@
-//! Service invocation. This build reaches one app, the sidecar's own; it never opens a connection
-//! to any other host, whatever a caller names as its target.
+//! Service invocation: of the own app, and of apps beside other sidecars.
+//!
+//! ```text
+//! caller's sidecar:  api::http | api::grpc → call ─┬─ own app ──────────────▶ local → app_channel
+//!                                                  └─ another ─▶ remote → peers ─▶ its sidecar
+//! app's sidecar:     api::internal → serve ───────────────────────────────▶ local → app_channel
+//! ```
+//! [`proxy`] does the same for calls of a gRPC app's own services.
 
 pub mod headers;
+mod local;
+mod proxy;
+mod remote;
 
-pub use crate::app_channel::{GrpcAnswer, GrpcFailure};
+pub use crate::peers::message::{Answer, Message};
+pub use crate::proto::grpc_answer::{GrpcAnswer, GrpcFailure};
+pub use remote::Forwarding;
 
 use bytes::Bytes;
-use dapr::dapr::proto::common::v1::http_extension::Verb;
-use dapr::dapr::proto::common::v1::{HttpExtension, InvokeRequest};
-use http::header::CONTENT_TYPE;
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, Uri};
-use prost_types::Any;
 
 use super::error::{Error, Reason};
-use crate::app_channel::{self, AppBody, AppChannel, RequestBody};
-use crate::base::method_path::{MethodPath, MethodPathError};
+use crate::app_channel::AppChannel;
+use crate::base::method_path::MethodPathError;
+use crate::peers::name_resolution::Lookup;
+use crate::process::body::{Body, CollectError, collect};
 use headers::Identity;
+use remote::Remote;
 
 /// Calls methods of apps.
 #[derive(Debug)]
@@ -24,145 +32,161 @@ pub struct Invoke {
     app: Option<AppChannel>,
     app_id: String,
     namespace: String,
-    identity: Identity,
+    max_body_bytes: usize,
+    remote: Option<Remote>,
 }
 
-/// A call as a caller made it: nothing is stripped from the headers yet.
+/// What a call leads to.
 #[derive(Debug)]
-pub struct Call<'a> {
-    /// The id of the app, as `app` or `app.namespace`.
-    pub target: &'a str,
-    /// The path of its method.
-    pub path: MethodPath,
-    /// The HTTP method. Callers over gRPC may leave it out, for an app that speaks gRPC too.
-    pub method: Option<Method>,
-    /// The query, escaped, without `?`.
-    pub query: Option<&'a str>,
-    /// HTTP headers, or gRPC metadata with the content type of the message.
-    pub headers: HeaderMap,
-    /// The type of the body, where that is a protobuf message (`Any.type_url`); empty otherwise.
-    pub type_url: String,
-    /// The body.
-    pub body: RequestBody,
+enum Target<'a> {
+    /// The app beside this sidecar.
+    Own,
+    /// An app beside another sidecar.
+    Peer(&'a Remote, Lookup<'a>),
 }
 
-/// The answer of an app, whatever its status, with the headers that its caller may see.
+/// Why a call did not get an answer, without the name of its target.
 #[derive(Debug)]
-pub enum Answer {
-    /// Of an app that speaks HTTP.
-    Http(Response<AppBody>),
-    /// Of an app that speaks gRPC.
-    Grpc(GrpcAnswer),
+struct Failure {
+    reason: Reason,
+    text: String,
+}
+
+impl Failure {
+    fn new(reason: Reason, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { reason, text }
+    }
+
+    /// As the caller of this sidecar is told, in Dapr's words.
+    fn of_target(self, target: &str) -> Error {
+        let text = match self.reason {
+            // As it sounds from another sidecar: clients look for the second half.
+            Reason::AppUnhealthy => format!("rpc error: code = Internal desc = {}", self.text),
+            _ => self.text,
+        };
+        Error::new(
+            self.reason,
+            format!("failed to invoke, id: {target}, err: {text}"),
+        )
+    }
+
+    /// As another sidecar is told, which puts the name before it.
+    fn of_own_app(self) -> Error {
+        Error::new(self.reason, self.text)
+    }
 }
 
 impl Invoke {
-    /// Calls through `app`, where the sidecar has one. `namespace` may be empty.
-    pub fn new(app: Option<AppChannel>, app_id: &str, namespace: &str) -> Self {
+    /// Calls through `app`, where the sidecar has one. `namespace` may be empty. Bodies may have
+    /// so many bytes, answers where they have to be held in memory.
+    pub fn new(
+        app: Option<AppChannel>,
+        app_id: &str,
+        namespace: &str,
+        max_body_bytes: usize,
+    ) -> Self {
         Self {
             app,
             app_id: app_id.to_owned(),
             namespace: namespace.to_owned(),
-            identity: Identity::new(app_id, namespace),
+            max_body_bytes,
+            remote: None,
         }
     }
 
-    /// Calls an app. Dropping the future, or the body of the answer, breaks the call to the app
-    /// off.
-    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
-        let target = call.target;
-        let app = self.resolve(target)?;
-        let failed = |error| channel_failure(target, error);
-        if app.config().protocol.is_grpc() {
-            let (metadata, message) = self.grpc_request(app, call).await?;
-            let answer = app.invoke_grpc(metadata, message).await;
-            let mut answer = answer.map_err(failed)?;
-            headers::response_from_grpc(&mut answer.headers);
-            Ok(Answer::Grpc(answer))
-        } else {
-            let request = self.http_request(call)?;
-            let mut answer = app.invoke_http(request).await.map_err(failed)?;
-            headers::response_from_http(answer.headers_mut());
-            Ok(Answer::Http(answer))
+    /// Calls apps beside other sidecars too.
+    pub fn with_peers(self, peers: crate::peers::Peers, forwarding: Forwarding) -> Self {
+        let remote = Some(Remote::new(peers, forwarding, self.max_body_bytes));
+        Self { remote, ..self }
+    }
+
+    /// Calls a method of an app, named as `app` or `app.namespace`. Dropping the future, or the
+    /// body of the answer, breaks the call off, in the app too.
+    pub async fn call(&self, target: &str, message: Message) -> Result<Answer, Error> {
+        let answer = match message.deadline {
+            None => self.route(target, message).await,
+            Some(deadline) => {
+                let routing = self.route(target, message);
+                let answer = tokio::time::timeout_at(deadline.into(), routing).await;
+                answer.unwrap_or_else(|_| {
+                    let text = "the deadline of the call passed";
+                    Err(Failure::new(Reason::DeadlineExceeded, text))
+                })
+            }
+        };
+        answer.map_err(|failure| failure.of_target(target))
+    }
+
+    async fn route(&self, target: &str, message: Message) -> Result<Answer, Failure> {
+        match self.resolve(target)? {
+            Target::Own => {
+                let identity = self.own_identity(&self.app_id);
+                self.call_app(message, &identity).await
+            }
+            Target::Peer(remote, app) => {
+                let identity = self.own_identity(app.app_id);
+                remote.call(&app, message, &identity).await
+            }
         }
+    }
+
+    /// Calls a method of the own app for another sidecar.
+    pub async fn serve(&self, message: Message) -> Result<Answer, Error> {
+        let identity = Identity::of_peer(&message.headers, &self.app_id);
+        let answer = self.call_app(message, &identity).await;
+        answer.map_err(Failure::of_own_app)
+    }
+
+    async fn call_app(&self, message: Message, identity: &Identity) -> Result<Answer, Failure> {
+        let Some(app) = &self.app else {
+            let text = "app channel is not initialized";
+            return Err(Failure::new(Reason::AppChannelMissing, text));
+        };
+        local::call(app, message, identity).await
     }
 
     /// The whole body of an answer, for a caller who cannot take it as a stream.
-    pub async fn read_answer(&self, target: &str, body: AppBody) -> Result<Bytes, Error> {
-        let body = self.resolve(target)?.read_answer(body).await;
-        body.map_err(|error| match error {
+    pub async fn read_answer(&self, target: &str, body: Body) -> Result<Bytes, Error> {
+        let whole = collect(body, self.max_body_bytes).await;
+        whole.map_err(|error| {
             // The request was not too large: nothing that the caller sends differently helps.
-            app_channel::Error::BodyTooLarge { .. } => {
-                failure(Reason::InvokeFailed, target, format!("answer: {error}"))
-            }
-            error => channel_failure(target, error),
+            let text = match error {
+                CollectError::TooLarge { limit } => {
+                    format!("answer: the body is larger than {limit} bytes")
+                }
+                CollectError::Broken => {
+                    "error invoking app channel: the app did not answer".to_owned()
+                }
+            };
+            Failure::new(Reason::InvokeFailed, text).of_target(target)
         })
     }
 
-    /// The road to the target, where it is the own app.
-    fn resolve(&self, target: &str) -> Result<&AppChannel, Error> {
-        let (id, namespace) = target.split_once('.').unwrap_or((target, &self.namespace));
-        // A URL or the name of an HTTPEndpoint has dots and slashes too; nothing here serves them.
-        if namespace.contains('.') && !target.contains("://") {
-            let text = format!("invalid app id {target}");
-            return Err(failure(Reason::InvokeTargetUnknown, target, text));
+    fn own_identity(&self, callee: &str) -> Identity {
+        Identity::new(&self.app_id, &self.namespace, callee)
+    }
+
+    fn resolve<'a>(&'a self, target: &'a str) -> Result<Target<'a>, Failure> {
+        let (app_id, namespace) = target.split_once('.').unwrap_or((target, &self.namespace));
+        let unknown = |text| Failure::new(Reason::InvokeTargetUnknown, text);
+        if target.contains("://") {
+            return Err(unknown(format!("couldn't find service: {target}")));
         }
-        if id != self.app_id || namespace != self.namespace {
-            let text = format!("couldn't find service: {target}");
-            return Err(failure(Reason::InvokeTargetUnknown, target, text));
+        if app_id.is_empty() || namespace.contains('.') || target.contains(['/', '@', ':']) {
+            return Err(unknown(format!("invalid app id {target}")));
         }
-        self.app.as_ref().ok_or_else(|| {
+        if app_id != self.app_id || namespace != self.namespace {
+            return match &self.remote {
+                Some(remote) => Ok(Target::Peer(remote, Lookup { app_id, namespace })),
+                None => Err(unknown(format!("couldn't find service: {target}"))),
+            };
+        }
+        if self.app.is_none() {
             let text = "cannot invoke local endpoint: app channel not initialized";
-            failure(Reason::AppChannelMissing, target, text)
-        })
-    }
-
-    fn http_request(&self, mut call: Call<'_>) -> Result<Request<RequestBody>, Error> {
-        let invalid = |text: &str| failure(Reason::InvokeMethodInvalid, call.target, text);
-        let method = match call.method {
-            Some(Method::CONNECT) => return Err(invalid("method CONNECT opens a tunnel")),
-            Some(method) => method,
-            None => return Err(invalid("invalid HTTP verb")),
-        };
-        let path = call.path.encoded();
-        let target = match call.query {
-            Some(query) => format!("/{path}?{query}"),
-            None => format!("/{path}"),
-        };
-        let target = PathAndQuery::try_from(target)
-            .map_err(|_| invalid("path and query make no HTTP request target"))?;
-        headers::request_to_http(&mut call.headers, &self.identity);
-        let mut request = Request::new(call.body);
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::from(target);
-        *request.headers_mut() = call.headers;
-        Ok(request)
-    }
-
-    async fn grpc_request(
-        &self,
-        app: &AppChannel,
-        mut call: Call<'_>,
-    ) -> Result<(HeaderMap, InvokeRequest), Error> {
-        let body = app.read_request(call.body).await;
-        let body = body.map_err(|error| channel_failure(call.target, error))?;
-        let content_type = call.headers.get(CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        let message = InvokeRequest {
-            method: call.path.as_str().to_owned(),
-            data: Some(Any {
-                type_url: call.type_url,
-                value: body.into(),
-            }),
-            content_type: content_type.unwrap_or_default().to_owned(),
-            http_extension: call.method.map(|method| HttpExtension {
-                verb: Verb::from_str_name(method.as_str())
-                    .unwrap_or(Verb::None)
-                    .into(),
-                querystring: call.query.unwrap_or_default().to_owned(),
-            }),
-        };
-        headers::request_to_grpc(&mut call.headers, &self.identity);
-        Ok((call.headers, message))
+            return Err(Failure::new(Reason::AppChannelMissing, text));
+        }
+        Ok(Target::Own)
     }
 }
 
@@ -176,28 +200,5 @@ pub fn missing_target() -> Error {
 
 /// A call of a method that is none.
 pub fn invalid_method(target: &str, error: &MethodPathError) -> Error {
-    failure(Reason::InvokeMethodInvalid, target, error.to_string())
-}
-
-fn channel_failure(target: &str, error: app_channel::Error) -> Error {
-    let reason = match error {
-        app_channel::Error::BodyTooLarge { .. } => Reason::BodyTooLarge,
-        app_channel::Error::BodyRead => Reason::BodyRead,
-        app_channel::Error::Unhealthy => {
-            // Dapr's words, in which clients look for the second half.
-            let text = format!("rpc error: code = Internal desc = {error}");
-            return failure(Reason::AppUnhealthy, target, text);
-        }
-        _ => Reason::InvokeFailed,
-    };
-    let text = format!("error invoking app channel: {error}");
-    failure(reason, target, text)
-}
-
-fn failure(reason: Reason, target: &str, text: impl AsRef<str>) -> Error {
-    let text = text.as_ref();
-    Error::new(
-        reason,
-        format!("failed to invoke, id: {target}, err: {text}"),
-    )
+    Failure::new(Reason::InvokeMethodInvalid, error.to_string()).of_target(target)
 }

@@ -92,7 +92,12 @@ impl Sidecar {
         let namespace = own.namespace.as_deref().unwrap_or_default();
         let blocks = Blocks {
             health: Health::new(&own.app_id, whole.clone(), outbound),
-            invoke: Arc::new(Invoke::new(app.clone(), &own.app_id, namespace)),
+            invoke: Arc::new(Invoke::new(
+                app.clone(),
+                &own.app_id,
+                namespace,
+                config.max_body,
+            )),
             metadata: Arc::new(resources::metadata(&config, registry.clone())),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),

@@ -2,10 +2,13 @@
 
 mod grpc;
 mod http;
+mod peers;
 mod refusals;
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ::http::{Request, Response};
@@ -16,23 +19,28 @@ use dapr::dapr::proto::common::v1::{HttpExtension, InvokeRequest, InvokeResponse
 use dapr::dapr::proto::runtime::v1::InvokeServiceRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use prost_types::Any;
 use sidegate::api::access::Access;
 use sidegate::api::grpc::{GrpcApi, GrpcService};
 use sidegate::api::http::cors::Cors;
 use sidegate::api::http::{HttpApi, HttpService};
+use sidegate::api::internal::InternalService;
 use sidegate::api::routes::Surface;
 use sidegate::api::{Blocks, Door};
 use sidegate::app_channel::{AppChannel, AppChannelConfig};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::blocks::health::Health;
-use sidegate::blocks::invoke::Invoke;
+use sidegate::blocks::invoke::{Forwarding, Invoke};
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
+use sidegate::peers::Peers;
+use sidegate::peers::name_resolution::{Lookup, PeerAddress, ResolveError, Resolver};
 use sidegate::process::listener::{ListenAddr, Listener};
 use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Limits, Plain, serve};
+use sidegate::process::tasks::BoxError;
 use sidegate::registry::Registry;
 use sidegate::testing::http_client::send;
 use tokio::task::JoinSet;
@@ -43,11 +51,47 @@ use crate::app_channel::token;
 
 const TOKEN_HEADER: &str = "dapr-api-token";
 
-/// The API listeners of a sidecar with the app id `app` in the namespace `ns`.
+/// The listeners of a sidecar.
 struct Sidecar {
     http: SocketAddr,
     grpc: SocketAddr,
-    _servers: JoinSet<()>,
+    internal: SocketAddr,
+    servers: JoinSet<()>,
+}
+
+/// Where the sidecars of apps listen, by `app.namespace`.
+#[derive(Clone, Debug, Default)]
+struct World(Arc<Mutex<HashMap<String, Vec<SocketAddr>>>>);
+
+impl World {
+    fn add(&self, app_id: &str, namespace: &str, address: SocketAddr) {
+        let mut places = self.0.lock().unwrap();
+        let places = places.entry(format!("{app_id}.{namespace}")).or_default();
+        places.push(address);
+    }
+}
+
+#[async_trait::async_trait]
+impl Resolver for World {
+    async fn resolve(&self, app: &Lookup<'_>) -> Result<Vec<PeerAddress>, ResolveError> {
+        let key = format!("{}.{}", app.app_id, app.namespace);
+        let places = self.0.lock().unwrap().get(&key).cloned();
+        let places = places.ok_or_else(|| ResolveError::NotFound(app.app_id.to_owned()))?;
+        let address = |place: SocketAddr| PeerAddress::parse(&place.to_string()).unwrap();
+        Ok(places.into_iter().map(address).collect())
+    }
+}
+
+/// What a sidecar is made of.
+#[derive(Default)]
+struct Setup<'a> {
+    app_id: Option<&'a str>,
+    namespace: Option<&'a str>,
+    app: Option<AppChannelConfig>,
+    api_token: Option<&'a str>,
+    access: Access,
+    world: Option<&'a World>,
+    max_body: Option<usize>,
 }
 
 async fn bind() -> (Listener, SocketAddr) {
@@ -73,56 +117,65 @@ impl Sidecar {
         api_token: Option<&str>,
         access: Access,
     ) -> Self {
-        let max_body = app.as_ref().map_or(1024, |app| app.max_body_bytes);
-        let channel = app.map(|config| AppChannel::new(config).unwrap());
+        Self::set_up(Setup {
+            app,
+            api_token,
+            access,
+            ..Setup::default()
+        })
+        .await
+    }
+
+    /// A sidecar with the app id `app` in the namespace `ns`, where `setup` says nothing else.
+    async fn set_up(setup: Setup<'_>) -> Self {
+        let app_id = setup.app_id.unwrap_or("app");
+        let namespace = setup.namespace.unwrap_or("ns");
+        let max_body = setup.app.as_ref().map_or(1024, |app| app.max_body_bytes);
+        let max_body = setup.max_body.unwrap_or(max_body);
+        let channel = setup.app.map(|config| AppChannel::new(config).unwrap());
         let facts = Facts {
-            app_id: "app".to_owned(),
+            app_id: app_id.to_owned(),
             ..Facts::default()
         };
+        let mut invoke = Invoke::new(channel, app_id, namespace, max_body);
+        if let Some(world) = setup.world {
+            let peers = Peers::new(Arc::new(world.clone()), max_body);
+            let forwarding = Forwarding {
+                address: "192.0.2.7".to_owned(),
+                host: "caller-host".to_owned(),
+            };
+            invoke = invoke.with_peers(peers, forwarding);
+        }
         let blocks = Blocks {
-            health: Health::new("app", Readiness::new(), Readiness::new()),
-            invoke: Arc::new(Invoke::new(channel, "app", "ns")),
+            health: Health::new(app_id, Readiness::new(), Readiness::new()),
+            invoke: Arc::new(invoke),
             metadata: Arc::new(Metadata::new(facts, Live::default)),
             secrets: Secrets::new(Registry::empty()),
             shutdown: Shutdown::default(),
         };
-        let tokens = ApiTokens::new(api_token.map(token));
         let mut door = Door {
-            tokens,
-            access,
+            tokens: ApiTokens::new(setup.api_token.map(token)),
+            access: setup.access,
             max_body,
             ..Door::default()
         };
         let http_api = HttpApi::new(Surface::Api, door.clone(), Cors::Off, blocks.clone());
         let http_api = HttpService::new(http_api);
+        let internal_api = InternalService::new(blocks.invoke.clone(), max_body);
         door.max_body = 1 << 20;
-        let grpc_api = GrpcApi::new(door, blocks);
-        let limits = Limits {
-            header_bytes: 64 * 1024,
-            header_timeout: Duration::from_secs(60),
-            handshake_timeout: Duration::from_secs(60),
-            connections: 100,
-            streams: 100,
-            drain: Duration::ZERO,
-        };
-        let (http_listener, http) = bind().await;
-        let (grpc_listener, grpc) = bind().await;
+        let grpc_api = GrpcService::new(GrpcApi::new(door, blocks));
         let mut servers = JoinSet::new();
-        let limit = limits.clone();
-        servers.spawn(async move {
-            let shutdown = CancellationToken::new();
-            let ended = serve(http_listener, Plain, http_api, limit, shutdown).await;
-            ended.unwrap();
-        });
-        servers.spawn(async move {
-            let (service, shutdown) = (GrpcService::new(grpc_api), CancellationToken::new());
-            let ended = serve(grpc_listener, Plain, service, limits, shutdown).await;
-            ended.unwrap();
-        });
+        let http = run(&mut servers, http_api).await;
+        let grpc = run(&mut servers, grpc_api).await;
+        let internal = run(&mut servers, internal_api).await;
+        if let Some(world) = setup.world {
+            world.add(app_id, namespace, internal);
+        }
         Self {
             http,
             grpc,
-            _servers: servers,
+            internal,
+            servers,
         }
     }
 
@@ -139,6 +192,32 @@ impl Sidecar {
             .unwrap();
         client.invoke_service(request).await
     }
+}
+
+async fn run<S, B>(servers: &mut JoinSet<()>, service: S) -> SocketAddr
+where
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let limits = Limits {
+        header_bytes: 64 * 1024,
+        header_timeout: Duration::from_secs(60),
+        handshake_timeout: Duration::from_secs(60),
+        connections: 10_000,
+        streams: 10_000,
+        drain: Duration::ZERO,
+    };
+    let (listener, address) = bind().await;
+    servers.spawn(async move {
+        let shutdown = CancellationToken::new();
+        let ended = serve(listener, Plain, service, limits, shutdown).await;
+        ended.unwrap();
+    });
+    address
 }
 
 fn message(id: &str, method: &str, verb: Verb) -> InvokeServiceRequest {

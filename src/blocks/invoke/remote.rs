@@ -1,0 +1,273 @@
+//! Calls of apps beside other sidecars.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+
+use super::headers::{self, Identity};
+use super::{Answer, Failure, Message};
+use crate::blocks::error::Reason;
+use crate::peers::name_resolution::Lookup;
+use crate::peers::wire::encode_call;
+use crate::peers::{self, Peers, Replay};
+use crate::process::body::{Body, Limited};
+use crate::proto::internals::InternalInvokeRequest;
+
+/// How often a call is sent again whose sidecar could not be reached, and the time before each
+/// (Dapr 1.18, `DaprBuiltInServiceRetries`).
+const RETRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The largest body in bytes that is kept to be sent again. A larger one streams, and is sent
+/// again only while nobody has read any of it.
+const KEEP: usize = 64 * 1024;
+
+/// What the app learns of the way that a call took.
+#[derive(Clone, Debug, Default)]
+pub struct Forwarding {
+    /// The address of this host.
+    pub address: String,
+    /// Its name.
+    pub host: String,
+}
+
+/// The road to other apps.
+#[derive(Debug)]
+pub(super) struct Remote {
+    peers: Peers,
+    forwarding: Forwarding,
+    max_body_bytes: usize,
+}
+
+impl Remote {
+    pub(super) fn new(peers: Peers, forwarding: Forwarding, max_body_bytes: usize) -> Self {
+        Self {
+            peers,
+            forwarding,
+            max_body_bytes,
+        }
+    }
+
+    /// Calls a method of an app, again where that is safe and helps.
+    pub(super) async fn call(
+        &self,
+        app: &Lookup<'_>,
+        mut message: Message,
+        identity: &Identity,
+    ) -> Result<Answer, Failure> {
+        let limited = Limited::new(message.body, self.max_body_bytes);
+        let (body, exceeded) = limited.ok_or_else(|| self.too_large())?;
+        let body = Replay::new(Body::new(body), KEEP).await;
+        let body = body.map_err(|_| {
+            let text = "the body could not be read to its end";
+            Failure::new(Reason::BodyRead, text)
+        })?;
+        message.body = crate::process::body::empty();
+        headers::request_to_peer(&mut message.headers, identity);
+        self.mark(&mut message.headers, app.app_id, body.length());
+        let head = encode_call(&message);
+        let head =
+            head.map_err(|error| Failure::new(Reason::InvokeMethodInvalid, error.to_string()))?;
+        let is_idempotent = message.method.as_ref().is_some_and(Method::is_idempotent);
+        let mut attempts = Attempts::new(&body, is_idempotent);
+        let answer = loop {
+            match self.attempt(app, &head, &body, message.deadline).await {
+                Ok(answer) => break Ok(answer),
+                Err(error) if !attempts.may_go_on(&error) => break Err(error),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        };
+        match answer.map_err(failure) {
+            Err(_) if exceeded.is_set() => Err(self.too_large()),
+            Err(failure) => Err(failure),
+            Ok(Answer::Http(mut answer)) => {
+                headers::response_from_http(answer.headers_mut());
+                Ok(Answer::Http(answer))
+            }
+            Ok(Answer::Grpc(mut answer)) => {
+                headers::response_from_grpc(&mut answer.headers);
+                Ok(Answer::Grpc(answer))
+            }
+        }
+    }
+
+    fn too_large(&self) -> Failure {
+        let limit = self.max_body_bytes;
+        let text = format!("the body is larger than {limit} bytes");
+        Failure::new(Reason::BodyTooLarge, text)
+    }
+
+    /// Passes a gRPC call on to the sidecar of an app.
+    pub(super) async fn proxy(
+        &self,
+        app: &Lookup<'_>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Failure> {
+        let (head, body) = request.into_parts();
+        // A stream goes on for as long as the app wants: none of it is held.
+        let body = Replay::new(body, 0).await;
+        let body = body.map_err(|error| Failure::new(Reason::BodyRead, error.to_string()))?;
+        let mut attempts = Attempts::new(&body, false);
+        loop {
+            match self.pass_on(app, &head, &body).await {
+                Ok(answer) => break Ok(answer),
+                Err(error) if !attempts.may_go_on(&error) => break Err(failure(error)),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        app: &Lookup<'_>,
+        head: &Parts,
+        body: &Replay,
+    ) -> Result<Response<Body>, peers::Error> {
+        let mut last = peers::Error::Connect;
+        for address in self.peers.find(app).await? {
+            let request = Request::from_parts(head.clone(), body.attempt());
+            match self.peers.proxy(&address, request).await {
+                Err(error) if is_unsent(&error) && body.is_complete() => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    async fn attempt(
+        &self,
+        app: &Lookup<'_>,
+        head: &InternalInvokeRequest,
+        body: &Replay,
+        deadline: Option<Instant>,
+    ) -> Result<Answer, peers::Error> {
+        let mut last = peers::Error::Connect;
+        for address in self.peers.find(app).await? {
+            let body_now = body.attempt();
+            let sending = self
+                .peers
+                .invoke(&address, head.clone(), body_now, deadline);
+            match sending.await {
+                Err(error) if is_unsent(&error) && body.is_complete() => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    /// Adds what the other side has to know: the length of the body, and the way of the call.
+    fn mark(&self, headers: &mut http::HeaderMap, app_id: &str, length: Option<u64>) {
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        let mut add = |name: &'static str, text: &dyn Display| {
+            if let Ok(value) = HeaderValue::try_from(text.to_string()) {
+                headers.append(HeaderName::from_static(name), value);
+            }
+        };
+        add("destination-app-id", &app_id);
+        let Forwarding { address, host } = &self.forwarding;
+        if !address.is_empty() {
+            add("x-forwarded-for", address);
+            // RFC 7239, section 6: an IPv6 address stands in brackets and quotes.
+            let quoted = if address.contains(':') {
+                format!("\"[{address}]\"")
+            } else {
+                address.clone()
+            };
+            add(
+                "forwarded",
+                &format!("for={quoted};by={quoted};host={host}"),
+            );
+        }
+        if !host.is_empty() {
+            add("x-forwarded-host", host);
+        }
+    }
+}
+
+/// The attempts of one call. There is another one where that is safe: nothing reached the app, or
+/// what did may be sent twice.
+struct Attempts<'a> {
+    body: &'a Replay,
+    is_idempotent: bool,
+    left: u32,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(body: &'a Replay, is_idempotent: bool) -> Self {
+        Self {
+            body,
+            is_idempotent,
+            left: RETRIES,
+        }
+    }
+
+    /// Whether another attempt is worth it.
+    fn may_go_on(&mut self, error: &peers::Error) -> bool {
+        let is_safe =
+            is_unsent(error) || self.is_idempotent && matches!(error, peers::Error::Broken);
+        let goes_on = is_safe && self.left > 0 && self.body.is_complete();
+        self.left = self.left.saturating_sub(1);
+        goes_on
+    }
+}
+
+/// Whether the app got nothing of the call: its sidecar could not be reached, or sent it back.
+fn is_unsent(error: &peers::Error) -> bool {
+    match error {
+        peers::Error::Connect => true,
+        peers::Error::Refused(status) => [UNAVAILABLE, UNAUTHENTICATED].contains(&status.code),
+        _ => false,
+    }
+}
+
+const DEADLINE_EXCEEDED: i32 = 4;
+const PERMISSION_DENIED: i32 = 7;
+const RESOURCE_EXHAUSTED: i32 = 8;
+const UNAVAILABLE: i32 = 14;
+const UNAUTHENTICATED: i32 = 16;
+
+/// The names of the codes of gRPC, from 0, as Go writes them.
+const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
+
+fn failure(error: peers::Error) -> Failure {
+    let status = match error {
+        peers::Error::Refused(status) => status,
+        peers::Error::Resolve(error) => {
+            return Failure::new(Reason::InvokeTargetUnknown, error.to_string());
+        }
+        error => return Failure::new(Reason::InvokeFailed, error.to_string()),
+    };
+    let reason = match status.code {
+        PERMISSION_DENIED => Reason::InvokeDenied,
+        RESOURCE_EXHAUSTED => Reason::BodyTooLarge,
+        DEADLINE_EXCEEDED => Reason::DeadlineExceeded,
+        _ => Reason::InvokeFailed,
+    };
+    let code = usize::try_from(status.code).ok();
+    let code = code.and_then(|code| CODES.get(code)).unwrap_or(&"Unknown");
+    let text = format!("rpc error: code = {code} desc = {}", status.message);
+    Failure::new(reason, text)
+}

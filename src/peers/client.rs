@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::Error;
 use super::message::Answer;
-use super::name_resolution::PeerAddress;
+use super::name_resolution::address::PeerAddress;
 use super::stream::{joined, pieces};
 use super::wire::{AnswerHead, WireError, decode_answer};
 use crate::base::grpc_timeout::{self, GRPC_TIMEOUT};

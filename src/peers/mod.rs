@@ -21,7 +21,8 @@ use crate::proto::grpc_answer::GrpcFailure;
 use crate::proto::internals::InternalInvokeRequest;
 use client::Client;
 use message::Answer;
-use name_resolution::{Lookup, PeerAddress, ResolveError, Resolver};
+use name_resolution::address::PeerAddress;
+use name_resolution::{Lookup, ResolveError, Resolver};
 use wire::WireError;
 
 /// Why another sidecar gave no answer of its app. The texts are for clients; inner errors go to

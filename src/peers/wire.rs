@@ -101,7 +101,7 @@ fn with_length(headers: &HeaderMap, body: Body) -> Body {
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     match length {
-        Some(length) if !http_body::Body::is_end_stream(&body) => {
+        Some(length) if length > 0 && !http_body::Body::is_end_stream(&body) => {
             Body::new(WithLength::new(body, length))
         }
         _ => body,

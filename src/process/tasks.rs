@@ -86,6 +86,23 @@ impl Tasks {
     }
 }
 
+/// Runs work that blocks, such as that of files and databases, on a thread for such work, and waits
+/// for it. A caller that stops waiting does not stop the work.
+pub async fn blocking<T, F>(work: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending, and with it whoever waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// The text of an error with those of its causes.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -119,6 +136,17 @@ mod tests {
     async fn a_panic_shuts_the_process_down() {
         let mut tasks = Tasks::new(CancellationToken::new());
         tasks.spawn("panics", async { panic!("on purpose") });
+        assert!(matches!(tasks.finish().await, Err(TaskError::Panicked(_))));
+    }
+
+    #[tokio::test]
+    async fn work_that_blocks_hands_back_its_result_or_its_panic() {
+        assert_eq!(blocking(|| 1).await, 1);
+        let mut tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("panics", async {
+            blocking(|| panic!("on purpose")).await;
+            Ok(())
+        });
         assert!(matches!(tasks.finish().await, Err(TaskError::Panicked(_))));
     }
 

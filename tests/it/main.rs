@@ -9,6 +9,7 @@ mod inject_command;
 mod injection;
 mod injector;
 mod invoke;
+mod name_resolution;
 mod reload;
 mod run;
 mod secrets;

@@ -48,7 +48,8 @@ async fn answer(
     let call = first
         .request
         .ok_or_else(|| malformed(&WireError::Missing("call")))?;
-    let is_announced = call.metadata.contains_key(CONTENT_LENGTH.as_str());
+    let length = call.metadata.get(CONTENT_LENGTH.as_str());
+    let is_announced = length.is_some_and(|length| length.values.iter().all(|text| text != "0"));
     let body = match first.payload {
         None if !is_announced => unannounced(messages).await?,
         payload => joined(payload, messages),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::app::AppConfig;
 use super::flags::Args;
-use super::listen::Place;
+use super::listen::{AddressError, Place};
 use crate::api::http::cors::Cors;
 use crate::auth::tokens::ApiTokens;
 use crate::base::duration::parse_go_duration;
@@ -25,6 +25,9 @@ const DEFAULT_HEADERS: u64 = 4 << 10;
 const HEADER_SLOP: u64 = 4 << 10;
 /// The longest graceful end without a flag, and for a negative one (Dapr 1.18).
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
+
+/// The port for other sidecars in Kubernetes, which all of them have (Dapr 1.18).
+const INTERNAL_PORT: u16 = 50002;
 
 /// What the sidecar is made with.
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ pub(super) struct Places {
     pub(super) grpc: Place,
     pub(super) public: Option<Place>,
     pub(super) metrics: Option<Place>,
+    pub(super) internal: Place,
 }
 
 /// Everything that is wrong with the flags and the environment, a line each.
@@ -234,6 +238,7 @@ impl Args {
         let grpc = port("dapr-grpc-port flag", &self.dapr_grpc_port, problems);
         let public = self.public_port(problems);
         let metrics = self.metrics_port(problems);
+        let internal = self.internal_port(problems);
         self.check_conflicts(
             app_port,
             &[
@@ -241,6 +246,7 @@ impl Args {
                 ("dapr-grpc-port", Some(grpc)),
                 ("dapr-public-port", public),
                 ("metrics-port", metrics),
+                ("dapr-internal-grpc-port", Some(internal)),
             ],
             problems,
         );
@@ -265,6 +271,26 @@ impl Args {
                     problems,
                 )
             }),
+            internal: place(self.internal_place(internal), problems),
+        }
+    }
+
+    fn internal_port(&self, problems: &mut Problems) -> u16 {
+        match self.dapr_internal_grpc_port.as_deref() {
+            None | Some("") if self.mode == "kubernetes" => INTERNAL_PORT,
+            None | Some("") => 0,
+            Some(text) => port("dapr-internal-grpc-port flag", text, problems),
+        }
+    }
+
+    /// Nothing tells who calls there, and the app takes what comes for a sidecar's: so outside of
+    /// Kubernetes only this machine may.
+    fn internal_place(&self, port: u16) -> Result<Place, AddressError> {
+        let given = self.dapr_internal_grpc_listen_address.as_deref();
+        match given.unwrap_or_default() {
+            "" if self.mode == "kubernetes" => Ok(Place::AllTcp(port)),
+            "" => Place::listed("127.0.0.1", port),
+            list => Place::listed(list, port),
         }
     }
 
@@ -289,10 +315,6 @@ impl Args {
         problems: &mut Problems,
     ) {
         let mut taken = vec![("app-port", app_port)];
-        if let Some(internal) = self.dapr_internal_grpc_port.as_deref() {
-            let name = "dapr-internal-grpc-port";
-            taken.push((name, internal.parse().ok()));
-        }
         for (name, port) in ports {
             let Some(number) = port.filter(|port| *port != 0) else {
                 continue;
@@ -420,8 +442,8 @@ mod tests {
             ),
             (
                 "--app-id=a --dapr-internal-grpc-port=50001",
-                "the 'dapr-grpc-port' argument value 50001 conflicts with \
-                 'dapr-internal-grpc-port'",
+                "the 'dapr-internal-grpc-port' argument value 50001 conflicts with \
+                 'dapr-grpc-port'",
             ),
             (
                 "--app-id=a --app-protocol=tcp",

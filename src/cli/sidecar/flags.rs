@@ -69,10 +69,11 @@ pub(crate) struct Args {
     /// Address of the public port; without it, all addresses
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) dapr_public_listen_address: String,
-    /// Port for other sidecars
+    /// Port for other sidecars; without it, a free one, in Kubernetes 50002
     #[arg(long, value_name = "PORT")]
     pub(super) dapr_internal_grpc_port: Option<String>,
-    /// Address of the port for other sidecars
+    /// Comma-separated addresses of the port for other sidecars; without it, 127.0.0.1, in
+    /// Kubernetes all
     #[arg(long, value_name = "ADDRESS")]
     pub(super) dapr_internal_grpc_listen_address: Option<String>,
     /// Folder of Unix sockets that replace the ports of the API

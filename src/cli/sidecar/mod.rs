@@ -6,6 +6,7 @@ mod flags;
 mod identity;
 mod listen;
 mod notices;
+mod peers;
 mod resources;
 mod server;
 mod sockets;

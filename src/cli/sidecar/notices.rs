@@ -48,7 +48,7 @@ impl Args {
 
     /// The flags that this build only accepts, and whether they are given. A switch that is given
     /// as off has the effect that it asks for.
-    fn without_effect(&self) -> [(&'static str, bool); 17] {
+    fn without_effect(&self) -> [(&'static str, bool); 15] {
         let on = |switch: Option<bool>| switch == Some(true);
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         [
@@ -69,14 +69,6 @@ impl Args {
             (
                 "control-plane-trust-domain",
                 given(&self.control_plane_trust_domain),
-            ),
-            (
-                "dapr-internal-grpc-listen-address",
-                given(&self.dapr_internal_grpc_listen_address),
-            ),
-            (
-                "dapr-internal-grpc-port",
-                given(&self.dapr_internal_grpc_port),
             ),
             ("enable-mtls", on(self.enable_mtls)),
             ("enable-profiling", on(self.enable_profiling)),

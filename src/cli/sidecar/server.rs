@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::sockets::{Addresses, Servers, Sockets};
-use super::{app, identity, resources};
+use super::{app, identity, peers, resources};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
 use crate::blocks::health::Health;
@@ -90,19 +90,18 @@ impl Sidecar {
         }
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
         let namespace = own.namespace.as_deref().unwrap_or_default();
+        let addresses = sockets.addresses();
+        let invoke = Invoke::new(app.clone(), &own.app_id, namespace, config.max_body);
+        let chosen = configuration.name_resolution.as_ref();
+        let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
+        let invoke = Arc::new(invoke.await?);
         let blocks = Blocks {
             health: Health::new(&own.app_id, whole.clone(), outbound),
-            invoke: Arc::new(Invoke::new(
-                app.clone(),
-                &own.app_id,
-                namespace,
-                config.max_body,
-            )),
+            invoke,
             metadata: Arc::new(resources::metadata(&config, registry.clone())),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };
-        let addresses = sockets.addresses();
         let limits = limits(&config);
         Servers::new(limits, &mut tasks).start(sockets, &config.cors, &door, &blocks);
         drop(starting);

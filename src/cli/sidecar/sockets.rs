@@ -13,6 +13,7 @@ use super::listen::Place;
 use crate::api::grpc::{GrpcApi, GrpcService};
 use crate::api::http::cors::Cors;
 use crate::api::http::{HttpApi, HttpService};
+use crate::api::internal::InternalService;
 use crate::api::routes::Surface;
 use crate::api::{Blocks, Door};
 use crate::process::admin;
@@ -20,6 +21,9 @@ use crate::process::listener::{BindError, ListenAddr, Listener};
 use crate::process::metrics::Metrics;
 use crate::process::serve::{Limits, Plain, serve};
 use crate::process::tasks::{BoxError, Tasks};
+
+/// The most calls at once from one other sidecar.
+const INTERNAL_STREAMS: u32 = 10_000;
 
 /// Where a sidecar listens, as bound: ports are the real ones where 0 was asked for.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +36,8 @@ pub struct Addresses {
     pub public: Vec<ListenAddr>,
     /// Prometheus metrics.
     pub metrics: Vec<ListenAddr>,
+    /// Other sidecars.
+    pub internal: Vec<ListenAddr>,
 }
 
 /// Every socket of the sidecar, open and not yet served.
@@ -40,6 +46,7 @@ pub(super) struct Sockets {
     grpc: Vec<Listener>,
     public: Vec<Listener>,
     metrics: Vec<Listener>,
+    internal: Vec<Listener>,
     addresses: Addresses,
 }
 
@@ -50,6 +57,7 @@ impl Sockets {
         let grpc = places.grpc.bind().await?;
         let public = bind_where_set(places.public.as_ref()).await?;
         let metrics = bind_where_set(places.metrics.as_ref()).await?;
+        let internal = places.internal.bind().await?;
         let of = |listeners: &[Listener]| {
             let addresses = listeners.iter().map(Listener::address);
             addresses.cloned().collect()
@@ -59,12 +67,14 @@ impl Sockets {
             grpc: of(&grpc),
             public: of(&public),
             metrics: of(&metrics),
+            internal: of(&internal),
         };
         Ok(Self {
             http,
             grpc,
             public,
             metrics,
+            internal,
             addresses,
         })
     }
@@ -116,6 +126,7 @@ impl<'a> Servers<'a> {
             HttpService::new(api)
         };
         let grpc = GrpcService::new(GrpcApi::new(door.clone(), blocks.clone()));
+        let internal = InternalService::new(blocks.invoke.clone(), door.max_body);
         self.add("http", "HTTP", sockets.http, &http(Surface::Api));
         self.add("grpc", "gRPC", sockets.grpc, &grpc);
         self.add(
@@ -124,6 +135,9 @@ impl<'a> Servers<'a> {
             sockets.public,
             &http(Surface::Public),
         );
+        // One connection of another sidecar carries all its calls.
+        self.limits.streams = INTERNAL_STREAMS;
+        self.add("internal", "gRPC internal", sockets.internal, &internal);
     }
 
     fn add<S, B>(&mut self, task: &'static str, server: &str, listeners: Vec<Listener>, service: &S)

@@ -7,12 +7,14 @@ use serde_json::Value;
 use super::decode::{Document, typed};
 use super::{Error, Origin};
 use crate::base::names::nearest;
+use name_resolution::NameResolution;
 use wire::Spec;
 
+pub mod name_resolution;
 mod wire;
 
 /// The sections of a `Configuration` that have an effect.
-const SERVED: [&str; 9] = [
+const SERVED: [&str; 10] = [
     "api",
     "appHttpPipeline",
     "components",
@@ -21,17 +23,11 @@ const SERVED: [&str; 9] = [
     "logging",
     "metric",
     "metrics",
+    "nameResolution",
     "secrets",
 ];
 /// Sections that daprd 1.18 knows and this build reads without effect.
-const WITHOUT_EFFECT: [&str; 6] = [
-    "accessControl",
-    "mtls",
-    "nameResolution",
-    "tracing",
-    "wasm",
-    "workflow",
-];
+const WITHOUT_EFFECT: [&str; 5] = ["accessControl", "mtls", "tracing", "wasm", "workflow"];
 
 /// What the configuration files say together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +46,8 @@ pub struct Configuration {
     pub denied_components: Vec<String>,
     /// Features switched on or off, the last word on each.
     pub features: BTreeMap<String, bool>,
+    /// How the addresses of other sidecars are found, where it is said.
+    pub name_resolution: Option<NameResolution>,
 }
 
 /// The scopes of one secret store.
@@ -120,9 +118,11 @@ pub struct ApiLogging {
 /// Lists that only restrict. Those of several documents add up, so that a later file cannot drop
 /// the restrictions of an earlier one by accident.
 const RESTRICTIONS: [&str; 3] = ["api.denied", "components.deny", "secrets.scopes"];
+/// A section whose fields belong together: a later one replaces it whole, unless it is empty.
+const REPLACED_WHOLE: &str = "nameResolution";
 
-/// Puts the documents together, in their order: objects are merged, [`RESTRICTIONS`] add up, and
-/// any other later value replaces the earlier one. The second part of the answer are warnings.
+/// Puts the documents together, in their order: objects but [`REPLACED_WHOLE`] are merged,
+/// [`RESTRICTIONS`] add up, and any other later value replaces the earlier one. The second part of the answer are warnings.
 pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let mut together = Value::Null;
@@ -147,6 +147,11 @@ pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<Stri
 fn overlay(base: &mut Value, over: Value, path: &str) {
     match (base, over) {
         (_, Value::Null) => {}
+        (base, over) if path == REPLACED_WHOLE => {
+            if !is_empty(&over) {
+                *base = over;
+            }
+        }
         (Value::Object(base), Value::Object(over)) => {
             for (name, value) in over {
                 let path = if path.is_empty() {
@@ -205,7 +210,16 @@ fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
             });
         }
     }
-    Ok(raw.into_configuration())
+    let name_resolution =
+        NameResolution::read(&raw.name_resolution).map_err(|(field, problem)| Error::Field {
+            origin: origin.clone(),
+            field: format!("spec.{field}"),
+            problem,
+        })?;
+    Ok(Configuration {
+        name_resolution,
+        ..raw.into_configuration()
+    })
 }
 
 fn refuse_repeated_stores(origin: &Origin, scopes: &[SecretScope]) -> Result<(), Error> {
@@ -337,6 +351,25 @@ mod tests {
         assert_eq!(
             (allowed, denied),
             (vec!["c".into()], vec!["b".into(), "d".into()])
+        );
+    }
+
+    #[test]
+    fn a_later_name_resolver_replaces_an_earlier_one_with_its_settings() {
+        let sqlite = "{nameResolution: {component: sqlite, configuration: {url: a.db}}}";
+        let mdns = "{nameResolution: {component: mdns}}";
+        let chosen = |specs: &[&str]| read(specs).unwrap().0.name_resolution;
+        assert_eq!(chosen(&[sqlite, mdns]), Some(NameResolution::Mdns));
+        for silent in ["{}", "{nameResolution: }", "{nameResolution: {}}"] {
+            assert_eq!(chosen(&[mdns, silent]), Some(NameResolution::Mdns));
+            assert_eq!(chosen(&[silent]), None);
+        }
+        let error = read(&["{nameResolution: {component: mdsn}}"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "file \"f.yaml\", document 1: field \"spec.nameResolution.component\": \"mdsn\" is not \
+             a name resolver; accepted are kubernetes, mdns, nameformat, sqlite, \
+             structuredformat; did you mean \"mdns\"?"
         );
     }
 

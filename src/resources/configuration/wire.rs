@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::name_resolution::NameResolutionFields;
 use super::{ApiLogging, ApiRule, Configuration, Metrics, SecretScope};
 use crate::resources::decode::Text;
 
@@ -18,6 +19,7 @@ pub(super) struct Spec {
     logging: LoggingFields,
     components: ComponentsFields,
     features: Vec<FeatureFields>,
+    pub(super) name_resolution: NameResolutionFields,
     pub(super) http_pipeline: PipelineFields,
     pub(super) app_http_pipeline: PipelineFields,
 }
@@ -154,6 +156,7 @@ impl Spec {
                 .into_iter()
                 .map(|feature| (feature.name.0, feature.enabled))
                 .collect(),
+            name_resolution: None,
         }
     }
 }

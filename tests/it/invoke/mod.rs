@@ -36,7 +36,8 @@ use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::peers::Peers;
-use sidegate::peers::name_resolution::{Lookup, PeerAddress, ResolveError, Resolver};
+use sidegate::peers::name_resolution::address::PeerAddress;
+use sidegate::peers::name_resolution::{Lookup, ResolveError, Resolver};
 use sidegate::process::listener::{ListenAddr, Listener};
 use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Limits, Plain, serve};
@@ -76,7 +77,9 @@ impl Resolver for World {
     async fn resolve(&self, app: &Lookup<'_>) -> Result<Vec<PeerAddress>, ResolveError> {
         let key = format!("{}.{}", app.app_id, app.namespace);
         let places = self.0.lock().unwrap().get(&key).cloned();
-        let places = places.ok_or_else(|| ResolveError::NotFound(app.app_id.to_owned()))?;
+        let places = places.ok_or_else(|| ResolveError::NotFound {
+            app_id: app.app_id.to_owned(),
+        })?;
         let address = |place: SocketAddr| PeerAddress::parse(&place.to_string()).unwrap();
         Ok(places.into_iter().map(address).collect())
     }

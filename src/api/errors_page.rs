@@ -27,6 +27,10 @@ const ALL: &[Reason] = &[
     Reason::AppChannelMissing,
     Reason::AppUnhealthy,
     Reason::InvokeFailed,
+    Reason::InvokeDenied,
+    Reason::DeadlineExceeded,
+    Reason::ProxyRefused,
+    Reason::AppSpeaksHttp,
 ];
 
 const INTRODUCTION: &str = "\

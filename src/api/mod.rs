@@ -13,6 +13,7 @@ use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::process::trace::Tracer;
 
 pub mod access;
 pub mod call_log;
@@ -52,4 +53,6 @@ pub struct Door {
     pub call_log: Option<call_log::CallLog>,
     /// Whether failures are counted by their code (`spec.metrics.recordErrorCodes`).
     pub counts_error_codes: bool,
+    /// Makes the spans of calls.
+    pub tracer: Tracer,
 }

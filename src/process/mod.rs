@@ -1,4 +1,4 @@
-//! The life of a process: tasks, shutdown, readiness, listeners, logs and metrics.
+//! The life of a process: tasks, shutdown, readiness, listeners, logs, metrics and traces.
 
 pub mod admin;
 pub mod body;
@@ -11,4 +11,5 @@ pub mod readiness;
 pub mod serve;
 pub mod shutdown;
 pub mod tasks;
+pub mod trace;
 pub mod watch_dir;

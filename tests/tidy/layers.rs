@@ -68,6 +68,7 @@ const HOMES: &[Home] = &[
             "src/api/internal",
             "src/app_channel/grpc",
             "src/peers",
+            "src/process/trace/export",
         ],
     },
     Home {
@@ -79,8 +80,8 @@ const HOMES: &[Home] = &[
         homes: &["src/components/http_client"],
     },
     Home {
-        path: &["opentelemetry"],
-        homes: &["src/process/trace"],
+        path: &["opentelemetry_proto"],
+        homes: &["src/process/trace/export"],
     },
     Home {
         path: &["rusqlite"],

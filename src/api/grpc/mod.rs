@@ -19,6 +19,7 @@ use crate::auth::refusal::Refusals;
 use crate::auth::tokens::ApiTokens;
 use crate::base::token::TOKEN_HEADER;
 use crate::process::listener::Remote;
+use crate::process::trace::Tracer;
 
 use super::access::Protocol;
 use super::call_log::{self, CallLog};
@@ -32,6 +33,7 @@ mod proxy;
 mod secrets;
 mod shutdown;
 pub(super) mod status;
+pub(super) mod trace;
 pub(super) mod unary;
 
 /// A method that this build serves.
@@ -115,6 +117,7 @@ pub struct GrpcApi {
     max_message: usize,
     call_log: Option<CallLog>,
     metrics: GrpcMetrics,
+    tracer: Tracer,
     blocks: Blocks,
 }
 
@@ -131,6 +134,7 @@ impl GrpcApi {
             max_message: door.max_body,
             call_log: door.call_log,
             metrics: GrpcMetrics::new(),
+            tracer: door.tracer,
             blocks,
         }
     }
@@ -258,8 +262,11 @@ impl Service<Request<Incoming>> for GrpcService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let started = Instant::now();
         let (mut head, body) = request.into_parts();
-        match self.0.admit(&mut head) {
+        let verdict = self.0.admit(&mut head);
+        let span = trace::begin(&self.0.tracer, &mut head);
+        match verdict {
             Verdict::Refuse(row, answer) => {
+                trace::end(span, &answer);
                 self.0.metrics.record(row, &answer, started.elapsed());
                 Either::Left(ready(Ok(answer)))
             }
@@ -269,6 +276,7 @@ impl Service<Request<Incoming>> for GrpcService {
                 let request = Request::from_parts(head, body);
                 Either::Right(Box::pin(async move {
                     let answer = api.handle(row, request).await;
+                    trace::end(span, &answer);
                     let elapsed = started.elapsed();
                     api.metrics.record(row, &answer, elapsed);
                     if let Some(user_agent) = user_agent {

@@ -19,6 +19,8 @@ use crate::base::token::TOKEN_HEADER;
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::invoke::missing_target;
 use crate::process::listener::Remote;
+use crate::process::trace::Tracer;
+use crate::process::trace::span::Span;
 
 use super::access::Protocol;
 use super::call_log::{CallLog, HttpCall};
@@ -37,6 +39,7 @@ mod metrics;
 pub(crate) mod query;
 mod secrets;
 mod shutdown;
+mod trace;
 
 /// What one HTTP listener of the API needs.
 pub struct HttpApi {
@@ -50,6 +53,7 @@ pub struct HttpApi {
     call_log: Option<CallLog>,
     counts_error_codes: bool,
     metrics: HttpMetrics,
+    tracer: Tracer,
     blocks: Blocks,
 }
 
@@ -70,6 +74,7 @@ impl HttpApi {
             call_log: door.call_log,
             counts_error_codes: door.counts_error_codes,
             metrics: HttpMetrics::new(),
+            tracer: door.tracer,
             blocks,
         }
     }
@@ -187,6 +192,7 @@ impl HttpApi {
     /// What happens to every answer, whoever made it.
     fn finish(&self, seen: Seen, route: usize, mut answer: Answer) -> Answer {
         self.cors.mark(seen.origin, answer.headers_mut());
+        trace::end(seen.span, &mut answer);
         let elapsed = seen.started.elapsed();
         let response_bytes = answer.body().size_hint().exact();
         if let Some(logged) = seen.logged {
@@ -241,6 +247,7 @@ struct Seen {
     method: Method,
     request_bytes: Option<u64>,
     logged: Option<Box<Logged>>,
+    span: Option<Span>,
 }
 
 /// What the log will say of a call.
@@ -293,14 +300,17 @@ impl Service<Request<Incoming>> for HttpService {
             method: head.method.clone(),
             request_bytes: body.size_hint().exact(),
             logged: None,
+            span: None,
         };
         match self.0.admit(&mut head) {
             Verdict::Refuse(route, answer) => {
+                seen.span = trace::begin(&self.0.tracer, &ROUTES[route], &mut head);
                 Either::Left(ready(Ok(self.0.finish(seen, route, answer))))
             }
             Verdict::Pass(found) => {
                 let api = self.0.clone();
                 seen.logged = api.logged(&found, &head);
+                seen.span = trace::begin(&api.tracer, found.route(), &mut head);
                 Either::Right(Box::pin(async move {
                     let body = if body.is_end_stream() {
                         Body::empty()

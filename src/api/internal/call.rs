@@ -91,12 +91,11 @@ async fn unannounced(
     }
 }
 
-/// The trace of a peer that tells it beside the message only.
+/// The call itself has the newer trace: the span of this sidecar, or that of its peer. In the
+/// message is what came from the peer's client.
 fn take_trace(headers: &mut HeaderMap, metadata: &HeaderMap) {
     const TRACE: &str = "traceparent";
-    if !headers.contains_key(TRACE)
-        && let Some(trace) = metadata.get(TRACE)
-    {
+    if let Some(trace) = metadata.get(TRACE) {
         headers.insert(TRACE, trace.clone());
     }
 }

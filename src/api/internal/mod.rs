@@ -16,10 +16,11 @@ use hyper::service::Service;
 use tonic::Status;
 use tonic::body::Body;
 
-use super::grpc::{status, unary};
+use super::grpc::{status, trace, unary};
 use crate::base::grpc_method::GrpcMethod;
 use crate::blocks::invoke::Invoke;
 use crate::process::body::boxed;
+use crate::process::trace::Tracer;
 use crate::proto::internals::{CALL_LOCAL, CALL_LOCAL_STREAM, SERVICE};
 
 /// Room for what a message has besides its body: headers above all.
@@ -32,15 +33,17 @@ pub struct InternalService(Arc<Inner>);
 struct Inner {
     invoke: Arc<Invoke>,
     max_message: usize,
+    tracer: Tracer,
 }
 
 impl InternalService {
     /// Calls the own app through `invoke`. Bodies in one message may have so many bytes.
-    pub fn new(invoke: Arc<Invoke>, max_body: usize) -> Self {
+    pub fn new(invoke: Arc<Invoke>, max_body: usize, tracer: Tracer) -> Self {
         let max_message = max_body.saturating_add(MESSAGE_ROOM);
         Self(Arc::new(Inner {
             invoke,
             max_message,
+            tracer,
         }))
     }
 }
@@ -80,6 +83,12 @@ impl Service<Request<Incoming>> for InternalService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let inner = Arc::clone(&self.0);
-        Box::pin(async move { Ok(inner.handle(request).await) })
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let span = trace::begin(&inner.tracer, &mut head);
+            let answer = inner.handle(Request::from_parts(head, body)).await;
+            trace::end(span, &answer);
+            Ok(answer)
+        })
     }
 }

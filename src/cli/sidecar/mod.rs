@@ -10,6 +10,7 @@ mod peers;
 mod resources;
 mod server;
 mod sockets;
+mod traces;
 mod wait;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use crate::api::Door;
 use crate::api::access::{Access, Rule};
 use crate::api::call_log::CallLog;
 use crate::blocks::metadata::{Facts, Live, LoadedComponent, Metadata};
+use crate::process::trace::Tracer;
 use crate::registry::Registry;
 use crate::registry::snapshot::FailedComponent;
 use crate::resources::configuration::{ApiRule, Configuration};
@@ -21,7 +22,11 @@ pub(super) const NO_TOKEN: &str =
 /// # Errors
 ///
 /// API rules that are not known: a typing error must not open what it should close.
-pub(super) fn door(config: &Config, configuration: &Configuration) -> anyhow::Result<Door> {
+pub(super) fn door(
+    config: &Config,
+    configuration: &Configuration,
+    tracer: Tracer,
+) -> anyhow::Result<Door> {
     let rules = |rules: &[ApiRule]| -> Vec<Rule> { rules.iter().map(rule).collect() };
     let allowed = rules(&configuration.allowed_apis);
     let access = Access::parse(&allowed, &rules(&configuration.denied_apis));
@@ -40,6 +45,7 @@ pub(super) fn door(config: &Config, configuration: &Configuration) -> anyhow::Re
             omit_health_checks: logging.omit_health_checks,
         }),
         counts_error_codes: configuration.metrics.record_error_codes,
+        tracer,
     })
 }
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::sockets::{Addresses, Servers, Sockets};
-use super::{app, identity, peers, resources};
+use super::{app, identity, peers, resources, traces};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
 use crate::blocks::health::Health;
@@ -84,7 +84,8 @@ impl Sidecar {
         }
         let metrics = configuration.metrics.enabled.then_some(metrics);
         sockets.serve_metrics(metrics, &mut tasks);
-        let door = resources::door(&config, &configuration)?;
+        let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
+        let door = resources::door(&config, &configuration, tracer)?;
         if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
             warn!("{}", resources::NO_TOKEN);
         }

@@ -126,7 +126,8 @@ impl<'a> Servers<'a> {
             HttpService::new(api)
         };
         let grpc = GrpcService::new(GrpcApi::new(door.clone(), blocks.clone()));
-        let internal = InternalService::new(blocks.invoke.clone(), door.max_body);
+        let internal =
+            InternalService::new(blocks.invoke.clone(), door.max_body, door.tracer.clone());
         self.add("http", "HTTP", sockets.http, &http(Surface::Api));
         self.add("grpc", "gRPC", sockets.grpc, &grpc);
         self.add(

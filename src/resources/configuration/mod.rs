@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use self::tracing::Tracing;
 use super::decode::{Document, typed};
 use super::{Error, Origin};
 use crate::base::names::nearest;
@@ -11,10 +12,11 @@ use name_resolution::NameResolution;
 use wire::Spec;
 
 pub mod name_resolution;
+pub mod tracing;
 mod wire;
 
 /// The sections of a `Configuration` that have an effect.
-const SERVED: [&str; 10] = [
+const SERVED: [&str; 11] = [
     "api",
     "appHttpPipeline",
     "components",
@@ -25,9 +27,10 @@ const SERVED: [&str; 10] = [
     "metrics",
     "nameResolution",
     "secrets",
+    "tracing",
 ];
 /// Sections that daprd 1.18 knows and this build reads without effect.
-const WITHOUT_EFFECT: [&str; 5] = ["accessControl", "mtls", "tracing", "wasm", "workflow"];
+const WITHOUT_EFFECT: [&str; 4] = ["accessControl", "mtls", "wasm", "workflow"];
 
 /// What the configuration files say together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,6 +51,8 @@ pub struct Configuration {
     pub features: BTreeMap<String, bool>,
     /// How the addresses of other sidecars are found, where it is said.
     pub name_resolution: Option<NameResolution>,
+    /// The traces of calls.
+    pub tracing: Tracing,
 }
 
 /// The scopes of one secret store.
@@ -131,6 +136,7 @@ pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<Stri
         let origin = document.origin;
         let spec = document.value.get("spec").cloned().unwrap_or_default();
         warnings.extend(section_warnings(&origin, &spec));
+        warnings.extend(tracing::unknown_fields(&origin, &spec["tracing"]));
         let alone = read(&origin, spec.clone())?;
         refuse_repeated_stores(&origin, &alone.secret_scopes)?;
         overlay(&mut together, spec, "");
@@ -218,7 +224,7 @@ fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
         })?;
     Ok(Configuration {
         name_resolution,
-        ..raw.into_configuration()
+        ..raw.into_configuration(origin)?
     })
 }
 
@@ -301,6 +307,7 @@ mod tests {
             components: {deny: [state.redis]},
             features: [{name: A, enabled: true}, {name: B}],
             httpPipeline: {handlers: []},
+            tracing: {samplingRate: '0.1', otel: {endpointAddress: 'otel:4317'}},
         }"])
         .unwrap();
         assert_eq!(warnings, Vec::<String>::new());
@@ -319,6 +326,7 @@ mod tests {
             (Some(true), true)
         );
         assert_eq!(configuration.denied_components, ["state.redis"]);
+        assert_eq!(configuration.tracing.sampling_rate, Some(0.1));
         let features = [("A".to_owned(), true), ("B".to_owned(), false)];
         assert!(configuration.features.into_iter().eq(features));
     }
@@ -376,15 +384,17 @@ mod tests {
     #[test]
     fn warns_about_sections_without_effect() {
         let (_, warnings) =
-            read(&["{tracing: {samplingRate: '1'}, mtls: {}, secret: {scopes: []}, foo: 1}"])
+            read(&["{tracing: {otl: 1}, wasm: {a: 1}, mtls: {}, secret: {scopes: []}, foo: 1}"])
                 .unwrap();
         assert_eq!(
             warnings,
             [
-                "file \"f.yaml\", document 1: spec.tracing has no effect in this build",
+                "file \"f.yaml\", document 1: spec.wasm has no effect in this build",
                 "file \"f.yaml\", document 1: unknown section \"secret\" of spec; did you mean \
                  \"secrets\"?",
                 "file \"f.yaml\", document 1: unknown section \"foo\" of spec",
+                "file \"f.yaml\", document 1: unknown field spec.tracing.otl; did you mean \
+                 \"otel\"?",
             ]
         );
     }

@@ -6,8 +6,10 @@
 use serde::Deserialize;
 
 use super::name_resolution::NameResolutionFields;
+use super::tracing::TracingFields;
 use super::{ApiLogging, ApiRule, Configuration, Metrics, SecretScope};
 use crate::resources::decode::Text;
+use crate::resources::{Error, Origin};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -20,6 +22,7 @@ pub(super) struct Spec {
     components: ComponentsFields,
     features: Vec<FeatureFields>,
     pub(super) name_resolution: NameResolutionFields,
+    tracing: TracingFields,
     pub(super) http_pipeline: PipelineFields,
     pub(super) app_http_pipeline: PipelineFields,
 }
@@ -137,9 +140,11 @@ pub(super) struct HandlerFields {
 }
 
 impl Spec {
-    pub(super) fn into_configuration(self) -> Configuration {
+    /// The values with their types. `origin` is the document that an error names.
+    pub(super) fn into_configuration(self, origin: &Origin) -> Result<Configuration, Error> {
         let logging = self.logging.api_logging;
-        Configuration {
+        Ok(Configuration {
+            tracing: self.tracing.parse(origin)?,
             secret_scopes: self.secrets.scopes.into_iter().map(Into::into).collect(),
             allowed_apis: self.api.allowed.into_iter().map(Into::into).collect(),
             denied_apis: self.api.denied.into_iter().map(Into::into).collect(),
@@ -157,7 +162,7 @@ impl Spec {
                 .map(|feature| (feature.name.0, feature.enabled))
                 .collect(),
             name_resolution: None,
-        }
+        })
     }
 }
 

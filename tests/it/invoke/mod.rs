@@ -164,7 +164,8 @@ impl Sidecar {
         };
         let http_api = HttpApi::new(Surface::Api, door.clone(), Cors::Off, blocks.clone());
         let http_api = HttpService::new(http_api);
-        let internal_api = InternalService::new(blocks.invoke.clone(), max_body);
+        let internal_api =
+            InternalService::new(blocks.invoke.clone(), max_body, Default::default());
         door.max_body = 1 << 20;
         let grpc_api = GrpcService::new(GrpcApi::new(door, blocks));
         let mut servers = JoinSet::new();

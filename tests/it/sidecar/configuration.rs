@@ -10,7 +10,7 @@ use tonic::Code;
 use super::{Running, bind, request};
 
 /// A file with this `spec`, and the flag that names it.
-fn configuration(spec: &Value) -> (tempfile::TempDir, String) {
+pub(super) fn configuration(spec: &Value) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let document = json!({
         "apiVersion": "dapr.io/v1alpha1", "kind": "Configuration",

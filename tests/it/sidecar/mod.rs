@@ -6,6 +6,7 @@ mod life;
 mod limits;
 mod odd_requests;
 mod process;
+mod tracing;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

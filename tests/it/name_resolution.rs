@@ -28,6 +28,7 @@ fn a_sidecar_of_this_machine_alone_joins_no_multicast() {
 }
 
 /// Runs a test of this file in a network namespace of its own.
+#[expect(clippy::print_stderr, reason = "says what was skipped")]
 fn inside(test: &str) {
     let script = format!(
         "ip link set lo up && ip address add {HOST}/24 dev lo && \

@@ -33,7 +33,7 @@ mod siblings;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod structured;
-pub mod template;
+mod template;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //!
 //! It needs no multicast, which containers and build machines often lack, and sends nothing. The
 //! owner of a file holds a lock on it, which the kernel lets go of when the process ends, however
-//! it ends: a file without a lock is of a sidecar that is gone. Files appear by renaming, locked and
-//! complete.
+//! it ends: a file without a lock is of a sidecar that is gone. Files appear by renaming, complete
+//! and locked.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};

@@ -25,7 +25,7 @@ enum Piece {
 
 /// A pattern that makes no addresses.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum TemplateError {
+pub(super) enum TemplateError {
     /// An action is not closed.
     #[error("{{{{ is not closed by }}}}")]
     Open,

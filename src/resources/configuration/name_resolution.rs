@@ -1,4 +1,4 @@
-//! The section `nameResolution` of a `Configuration`: how the addresses of other sidecars are found.
+//! The section `nameResolution` of a `Configuration`: how other sidecars are found.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! `mdns`: sidecars find each other without anything being set up. Those of one machine do by files
-//! ([`siblings`](super::siblings)), those of a network by multicast DNS ([`network`]).
+//! (module `siblings`), those of a network by multicast DNS ([`network`]).
 //!
 //! Invariant: a sidecar that only its own machine can reach opens no multicast socket, and sends
 //! nothing.

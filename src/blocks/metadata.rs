@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub facts: Facts,
     /// The components in use, in the order of their names.
     pub components: Vec<LoadedComponent>,
+    /// The names of the Resiliency resources that count.
+    pub resiliencies: Vec<String>,
     /// What callers added, and the entries of Sidegate itself.
     pub extended: BTreeMap<String, String>,
 }
@@ -80,6 +82,8 @@ pub struct Snapshot {
 pub struct Live {
     /// The components in use, in the order of their names.
     pub components: Vec<LoadedComponent>,
+    /// The names of the Resiliency resources that count.
+    pub resiliencies: Vec<String>,
     /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`.
     pub failed: Vec<String>,
     /// Secret stores that do not answer, a line each: `vault since Wed, 25 Nov 2026 18:00:00 GMT`.
@@ -127,6 +131,7 @@ impl Metadata {
         Snapshot {
             facts: self.facts.clone(),
             components: live.components,
+            resiliencies: live.resiliencies,
             extended,
         }
     }
@@ -157,6 +162,7 @@ mod tests {
     fn metadata() -> Metadata {
         Metadata::new(Facts::default(), || Live {
             components: Vec::new(),
+            resiliencies: Vec::new(),
             failed: vec!["a (b/v1): c".to_owned()],
             stores_down: vec!["v since then".to_owned()],
             warnings: vec!["first".to_owned(), "second".to_owned()],

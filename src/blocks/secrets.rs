@@ -11,6 +11,7 @@ use crate::components::secret_store::{
 use crate::process::listener::Remote;
 use crate::registry::Registry;
 use crate::registry::snapshot::{LoadedSecretStore, Snapshot};
+use crate::resiliency::{ComponentType, Direction, Policy, Verdict};
 
 /// How the audit names a read of all secrets.
 const ALL: &str = "*";
@@ -42,8 +43,8 @@ impl Secrets {
         key: &str,
         metadata: &RequestMetadata,
     ) -> Result<Arc<SecretMap>, Error> {
-        let loaded = self.store(store)?;
-        let answer = read(&loaded, store, key, metadata).await;
+        let (loaded, policy) = self.store(store)?;
+        let answer = read(&loaded, &policy, (store, key), metadata).await;
         audit(&loaded, caller, (store, key), answer.as_ref().err());
         answer
     }
@@ -56,25 +57,28 @@ impl Secrets {
         store: &str,
         metadata: &RequestMetadata,
     ) -> Result<BulkSecrets, Error> {
-        let loaded = self.store(store)?;
-        let answer = read_all(&loaded, store, metadata).await;
+        let (loaded, policy) = self.store(store)?;
+        let answer = read_all(&loaded, &policy, store, metadata).await;
         audit(&loaded, caller, (store, ALL), answer.as_ref().err());
         answer
     }
 
-    fn store(&self, name: &str) -> Result<Arc<LoadedSecretStore>, Error> {
+    /// A store, and the policy of its reads.
+    fn store(&self, name: &str) -> Result<(Arc<LoadedSecretStore>, Policy), Error> {
         let snapshot = self.registry.peek();
-        match snapshot.secret_store(name) {
-            Some(store) => Ok(Arc::clone(store)),
-            None => Err(missing(&snapshot, name)),
-        }
+        let Some(store) = snapshot.secret_store(name) else {
+            return Err(missing(&snapshot, name));
+        };
+        let (kind, direction) = (ComponentType::Secretstore, Direction::Outbound);
+        let policy = snapshot.resiliency.component(name, kind, direction);
+        Ok((Arc::clone(store), policy))
     }
 }
 
 async fn read(
     loaded: &LoadedSecretStore,
-    store: &str,
-    key: &str,
+    policy: &Policy,
+    (store, key): (&str, &str),
     metadata: &RequestMetadata,
 ) -> Result<Arc<SecretMap>, Error> {
     if !loaded.permits(key) {
@@ -85,21 +89,27 @@ async fn read(
     }
     check_namespace(loaded, store, metadata)?;
     let failed = || format!("failed getting secret with key {key} from secret store {store}");
-    match loaded.get(key, metadata).await {
-        Ok(Some(secret)) => Ok(secret),
-        Ok(None) => Err(Error::new(
+    match policy.run(|_| loaded.get(key, metadata), judge).await {
+        Ok(Ok(Some(secret))) => Ok(secret),
+        Ok(Ok(None)) => Err(Error::new(
             Reason::SecretNotFound,
             format!("{}: secret {key} not found", failed()),
         )),
-        Err(cause) => {
+        Ok(Err(cause)) => {
             tell(loaded, store, &cause);
             Err(Error::new(Reason::SecretFetch, failed()))
+        }
+        Err(stopped) => {
+            tell(loaded, store, &stopped);
+            let message = format!("{}: {stopped}", failed());
+            Err(Error::new(Reason::SecretFetch, message))
         }
     }
 }
 
 async fn read_all(
     loaded: &LoadedSecretStore,
+    policy: &Policy,
     store: &str,
     metadata: &RequestMetadata,
 ) -> Result<BulkSecrets, Error> {
@@ -111,11 +121,19 @@ async fn read_all(
         return Err(denied());
     }
     check_namespace(loaded, store, metadata)?;
-    let mut secrets = loaded.bulk(metadata).await.map_err(|cause| {
-        tell(loaded, store, &cause);
-        let message = format!("failed getting secrets from secret store {store}");
-        Error::new(Reason::SecretFetch, message)
-    })?;
+    let failed = || format!("failed getting secrets from secret store {store}");
+    let mut secrets = match policy.run(|_| loaded.bulk(metadata), judge).await {
+        Ok(Ok(secrets)) => secrets,
+        Ok(Err(cause)) => {
+            tell(loaded, store, &cause);
+            return Err(Error::new(Reason::SecretFetch, failed()));
+        }
+        Err(stopped) => {
+            tell(loaded, store, &stopped);
+            let message = format!("{}: {stopped}", failed());
+            return Err(Error::new(Reason::SecretFetch, message));
+        }
+    };
     let had_some = !secrets.is_empty();
     secrets.retain(|name, _| loaded.permits(name));
     if had_some && secrets.is_empty() {
@@ -124,8 +142,18 @@ async fn read_all(
     Ok(secrets)
 }
 
+/// What a read says of its store. One that the store refused for what was asked for is no failure
+/// of it: callers could open its circuit breaker for each other.
+fn judge<T>(answer: &Result<T, StoreError>) -> Verdict {
+    match answer {
+        Ok(_) | Err(StoreError::Failed(_) | StoreError::ListForbidden(_)) => Verdict::Success,
+        Err(StoreError::Unavailable { .. }) => Verdict::Failure(None),
+        Err(StoreError::Unauthenticated(_)) => Verdict::Final,
+    }
+}
+
 /// A caller must not be able to fill the log.
-fn tell(loaded: &LoadedSecretStore, store: &str, cause: &StoreError) {
+fn tell(loaded: &LoadedSecretStore, store: &str, cause: &dyn std::error::Error) {
     if let Some(left_out) = loaded.failures().pass() {
         error!(store, error = %cause, left_out, "A secret store could not answer");
     }

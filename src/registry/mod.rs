@@ -23,6 +23,7 @@ mod follow;
 mod plan;
 mod reconcile;
 mod report;
+mod resiliencies;
 mod resolve;
 mod rules;
 mod scope;

@@ -56,10 +56,10 @@ pub(super) struct Plan {
 pub(super) fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Plan, Error> {
     let mut here: Vec<_> = components
         .into_iter()
-        .filter(|component| in_namespace(component, filter.namespace))
+        .filter(|component| in_namespace(component.namespace.as_deref(), filter.namespace))
         .collect();
     refuse_duplicates(&here)?;
-    here.retain(|component| in_scope(component, filter.app_id));
+    here.retain(|component| in_scope(&component.scopes, filter.app_id));
     // A manifest of that name takes its place.
     if filter.has_kubernetes_store && !here.iter().any(|other| other.name == KUBERNETES_STORE) {
         here.push(kubernetes_store());
@@ -78,15 +78,17 @@ pub(super) fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Pl
     Ok(plan)
 }
 
-fn in_namespace(component: &Component, namespace: Option<&str>) -> bool {
-    match (component.namespace.as_deref(), namespace) {
+/// Whether the namespace of a resource is that of the sidecar, where both are known.
+pub(super) fn in_namespace(own: Option<&str>, current: Option<&str>) -> bool {
+    match (own, current) {
         (Some(own), Some(current)) => own.is_empty() || own == current,
         _ => true,
     }
 }
 
-fn in_scope(component: &Component, app_id: &str) -> bool {
-    component.scopes.is_empty() || component.scopes.iter().any(|id| id == app_id)
+/// Whether the scopes of a resource name the app.
+pub(super) fn in_scope(scopes: &[String], app_id: &str) -> bool {
+    scopes.is_empty() || scopes.iter().any(|id| id == app_id)
 }
 
 fn refuse_duplicates(components: &[Component]) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use tracing::info;
 use super::builtin::KUBERNETES_STORE;
 use super::plan::{Filter, Plan, groups, plan};
 use super::report::{self, Failure, Report};
+use super::resiliencies::Resiliencies;
 use super::resolve::{self, References, Resolver};
 use super::rules::{Choice, Rules, at_next_start};
 use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snapshot};
@@ -21,6 +22,7 @@ use crate::process::tasks::with_causes;
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::decode::{Document, Resources};
+use crate::resources::resiliency::Resiliency;
 
 impl RegistryConfig {
     pub(super) fn choice(&self) -> Choice<'_> {
@@ -41,6 +43,7 @@ pub(super) struct Reconciler {
     pub(super) running: BTreeMap<String, Running>,
     /// The components that are written down, in the last version that could be read.
     pub(super) written: Vec<Component>,
+    resiliencies: Resiliencies,
     report: Report,
     /// Component types that the metrics have seen.
     loaded_types: BTreeSet<String>,
@@ -65,6 +68,7 @@ impl Reconciler {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             running: BTreeMap::new(),
             written: Vec::new(),
+            resiliencies: Resiliencies::default(),
             report: Report::default(),
             loaded_types: BTreeSet::new(),
         }
@@ -83,9 +87,12 @@ impl Reconciler {
         mut warnings: Vec<String>,
     ) -> Result<Vec<String>, Error> {
         self.written = resources.components;
+        self.take_resiliencies(resources.resiliencies, &[])
+            .map_err(Error::Resources)?;
         let plan = self.plan()?;
         warnings.extend(resources.warnings);
         warnings.extend(report::left_out(&plan));
+        warnings.extend(self.resiliencies.warnings());
         self.report.warnings(warnings.into_iter());
         Ok(self.apply(plan).await)
     }
@@ -102,6 +109,7 @@ impl Reconciler {
             }
             Err(problem) => vec![problem],
         };
+        warnings.extend(self.resiliencies.warnings());
         let place = |problem: &crate::resources::Error| problem.place();
         texts.extend(problems.iter().map(|one| (place(one), with_causes(one))));
         match self.plan() {
@@ -162,18 +170,36 @@ impl Reconciler {
             .filter(|old| places.contains(&old.origin.place()) && !names.contains(&old.name));
         written.extend(kept);
         self.written = written;
-        resources.problems
+        let mut problems = resources.problems;
+        if let Err(more) = self.take_resiliencies(resources.resiliencies, &problems) {
+            problems.extend(more);
+        }
+        problems
     }
 
-    fn plan(&self) -> Result<Plan, Error> {
-        let filter = Filter {
+    fn take_resiliencies(
+        &mut self,
+        written: Vec<Resiliency>,
+        problems: &[crate::resources::Error],
+    ) -> Result<(), Vec<crate::resources::Error>> {
+        let mut resiliencies = std::mem::take(&mut self.resiliencies);
+        let taken = resiliencies.take(written, problems, &self.filter());
+        self.resiliencies = resiliencies;
+        taken
+    }
+
+    fn filter(&self) -> Filter<'_> {
+        Filter {
             app_id: &self.config.app_id,
             namespace: self.config.namespace.as_deref(),
             denied: &self.rules.configuration.denied_components,
             default_store: self.default_store(),
             has_kubernetes_store: self.config.has_kubernetes_store,
-        };
-        Ok(plan(self.written.clone(), &filter)?)
+        }
+    }
+
+    fn plan(&self) -> Result<Plan, Error> {
+        Ok(plan(self.written.clone(), &self.filter())?)
     }
 
     pub(super) fn default_store(&self) -> Option<&'static str> {
@@ -339,6 +365,7 @@ impl Reconciler {
             failed,
             configuration: Arc::clone(&self.rules.configuration),
             policy: Arc::clone(&self.rules.policy),
+            resiliency: self.resiliencies.current(),
             secret_stores: next
                 .iter()
                 .map(|(name, run)| (name.clone(), Arc::clone(&run.secret_store)))

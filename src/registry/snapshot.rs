@@ -12,6 +12,7 @@ use crate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
 use crate::process::log_rate::LogRate;
+use crate::resiliency::Resiliency;
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::sidecar_policy::{Audit, Policy};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub configuration: Arc<Configuration>,
     /// What the policy says.
     pub policy: Arc<Policy>,
+    /// What counts when calls fail.
+    pub resiliency: Arc<Resiliency>,
     pub(crate) secret_stores: HashMap<String, Arc<LoadedSecretStore>>,
 }
 

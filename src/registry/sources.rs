@@ -17,7 +17,7 @@ use crate::resources::configuration::{Configuration, merge};
 use crate::resources::decode::{Document, Resources};
 use crate::resources::source::cluster::kubernetes::{Selection, Watch, any};
 use crate::resources::source::cluster::{
-    COMPONENT, CONFIGURATION, Kind, SIDECAR_POLICY, WITHOUT_EFFECT,
+    COMPONENT, CONFIGURATION, Kind, RESILIENCY, SIDECAR_POLICY, WITHOUT_EFFECT,
 };
 use crate::resources::source::files;
 
@@ -51,6 +51,7 @@ struct Objects {
     configuration: Option<Watch>,
     policy: Option<Watch>,
     components: Option<Watch>,
+    resiliencies: Option<Watch>,
 }
 
 impl Sources {
@@ -126,15 +127,19 @@ impl Sources {
         Ok(())
     }
 
-    /// Lists the components of the cluster. Those that cannot be listed are a warning, see
+    /// Lists the resources of the cluster. Those that cannot be listed are a warning, see
     /// [`Sources::in_the_way`].
-    pub(super) async fn list_components(&mut self) {
+    pub(super) async fn list_resources(&mut self) {
         let Some(objects) = &mut self.objects else {
             return;
         };
-        if let Some(components) = &mut objects.components {
+        if objects.components.is_some() {
+            let watches = objects
+                .components
+                .iter_mut()
+                .chain(&mut objects.resiliencies);
             // What is in the way stays known to the watch.
-            let _ = components.listed(PATIENCE).await;
+            join_all(watches.map(|watch| watch.listed(PATIENCE))).await;
             objects.warn_of_kinds_without_effect().await;
         }
     }
@@ -212,6 +217,7 @@ impl Objects {
             configuration: configuration.map(|name| watch(&CONFIGURATION, Some(name))),
             policy: policy.map(|name| watch(&SIDECAR_POLICY, Some(name))),
             components: config.reads_cluster.then(|| watch(&COMPONENT, None)),
+            resiliencies: config.reads_cluster.then(|| watch(&RESILIENCY, None)),
             namespace,
             cluster,
         }
@@ -236,7 +242,8 @@ impl Objects {
 
     /// The watches whose objects are resources beside those of the folders.
     fn resources(&self) -> impl Iterator<Item = &Watch> {
-        self.components.iter().chain(&self.policy)
+        let written = self.components.iter().chain(&self.resiliencies);
+        written.chain(&self.policy)
     }
 
     fn watches(&self) -> impl Iterator<Item = &Watch> {
@@ -245,7 +252,8 @@ impl Objects {
 
     fn watches_mut(&mut self) -> impl Iterator<Item = &mut Watch> {
         let rules = self.configuration.iter_mut().chain(&mut self.policy);
-        rules.chain(&mut self.components)
+        let written = self.components.iter_mut().chain(&mut self.resiliencies);
+        rules.chain(written)
     }
 
     async fn warn_of_kinds_without_effect(&self) {

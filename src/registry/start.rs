@@ -27,7 +27,7 @@ pub(super) async fn start(
         sources.watch_folders()?;
     }
     info!("Loading components…");
-    sources.list_components().await;
+    sources.list_resources().await;
     let resources = sources.resources().await?;
     if !resources.problems.is_empty() {
         return Err(Error::Resources(resources.problems));

@@ -188,7 +188,7 @@ pub(crate) fn unknown_fields(document: &Document) -> Vec<String> {
 }
 
 /// Why a text cannot be one segment of a path (Kubernetes, `path.IsValidPathSegmentName`).
-fn path_segment_problem(name: &str) -> Option<&'static str> {
+pub(super) fn path_segment_problem(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("may not be empty"),
         "." => Some("may not be '.'"),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::component::{self, Component};
+use super::resiliency::Resiliency;
 use super::sidecar_policy;
 use super::{Error, Origin};
 
@@ -32,6 +33,8 @@ pub(crate) struct Document {
 pub struct Resources {
     /// Every component that can be read, in the order of files and documents.
     pub components: Vec<Component>,
+    /// Every resiliency that can be read, in the same order.
+    pub resiliencies: Vec<Resiliency>,
     /// Every policy, not decoded yet: only the one that the sidecar is given counts.
     pub(crate) policies: Vec<Document>,
     /// What has no effect, though the user may think that it has.
@@ -58,6 +61,11 @@ impl Resources {
             self.warnings.extend(component::unknown_fields(&document));
             match Component::decode(document) {
                 Ok(component) => self.components.push(component),
+                Err(problem) => self.problems.push(problem),
+            }
+        } else if document.is("Resiliency") {
+            match Resiliency::decode(document) {
+                Ok(resiliency) => self.resiliencies.push(resiliency),
                 Err(problem) => self.problems.push(problem),
             }
         } else if document.is_policy() {

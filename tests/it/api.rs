@@ -41,10 +41,14 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
         app_id: "app".to_owned(),
         ..Facts::default()
     };
+    let live = || Live {
+        resiliencies: vec!["patient".to_owned()],
+        ..Live::default()
+    };
     let blocks = Blocks {
         health: Health::new("app", Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, "app", "", 1024)),
-        metadata: Arc::new(Metadata::new(facts, Live::default)),
+        metadata: Arc::new(Metadata::new(facts, live)),
         secrets: Secrets::new(Registry::empty()),
         shutdown: Shutdown::default(),
     };
@@ -105,6 +109,14 @@ async fn a_call_without_the_token_gets_daprs_401() {
     );
     assert!(head.contains("x-content-type-options: nosniff"), "{head}");
     assert_eq!(body, "invalid api token\n");
+}
+
+#[tokio::test]
+async fn metadata_names_the_resiliency_that_counts() {
+    let api = start(Surface::Api, None, Cors::Off).await;
+    let (_, answer) = api.send("GET /v1.0/metadata HTTP/1.1").await;
+    let expected = r#""resiliencies":[{"name":"patient"}]"#;
+    assert!(answer.contains(expected), "{answer}");
 }
 
 #[tokio::test]

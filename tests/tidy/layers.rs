@@ -25,7 +25,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("injector", BELOW),
     (
         "registry",
-        &["base", "process", "tls", "resources", "components"],
+        &[
+            "base",
+            "process",
+            "tls",
+            "resources",
+            "components",
+            "resiliency",
+        ],
     ),
     (
         "blocks",

@@ -22,6 +22,14 @@ struct View<'a> {
     extended: &'a BTreeMap<String, String>,
     app_connection_properties: AppView<'a>,
     actor_runtime: ActorView,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resiliencies: Vec<NameView<'a>>,
+}
+
+/// A resource of which only the name is told.
+#[derive(Serialize)]
+struct NameView<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -91,6 +99,11 @@ pub(super) fn get(metadata: &Metadata) -> Answer {
             host_ready: false,
             placement: "placement: disconnected",
         },
+        resiliencies: now
+            .resiliencies
+            .iter()
+            .map(|name| NameView { name })
+            .collect(),
     })
 }
 

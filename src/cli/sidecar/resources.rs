@@ -94,6 +94,7 @@ fn live(registry: &Registry, has_token: bool) -> Live {
         stores_down: now.stores_down().into_iter().map(down).collect(),
         components: now.components.iter().map(component).collect(),
         failed: now.failed.iter().map(failed).collect(),
+        resiliencies: now.resiliency.names(),
         warnings: is_open.then(|| NO_TOKEN.to_owned()).into_iter().collect(),
     }
 }

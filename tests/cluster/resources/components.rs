@@ -97,6 +97,30 @@ async fn an_object_that_is_wrong_is_named_at_the_start() {
 }
 
 #[tokio::test]
+async fn resiliencies_of_the_cluster_count_and_are_followed() {
+    let namespace = Namespace::new("resiliencies").await;
+    let patient = json!({
+        "apiVersion": "dapr.io/v1alpha1",
+        "kind": "Resiliency",
+        "metadata": { "name": "patient" },
+        "spec": {
+            "policies": { "timeouts": { "short": "5s" } },
+            "targets": { "components": { "env": { "outbound": { "timeout": "short" } } } },
+        },
+    });
+    let mut others = patient.clone();
+    others["metadata"]["name"] = json!("others");
+    others["scopes"] = json!(["other"]);
+    namespace.apply(&patient);
+    namespace.apply(&others);
+    let sidecar = namespace.start(&[]).await;
+    let names = async || sidecar.get("/v1.0/metadata").await.1["resiliencies"].clone();
+    assert_eq!(names().await, json!([{ "name": "patient" }]));
+    namespace.delete("resiliency", "patient");
+    eventually("it is gone", async || names().await.is_null().then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_control_plane_hands_out_what_is_not_read_here() {
     let namespace = Namespace::new("components").await;
     namespace.apply(&env_store("env"));

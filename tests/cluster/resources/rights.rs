@@ -9,10 +9,11 @@ use crate::api_server::ApiServer;
 use crate::crds;
 
 /// The kinds of which something has an effect.
-const KINDS: [&str; 3] = [
+const KINDS: [&str; 4] = [
     "components.dapr.io",
     "configurations.dapr.io",
     "sidecarpolicies.sidegate.dev",
+    "resiliencies.dapr.io",
 ];
 
 #[tokio::test]
@@ -68,6 +69,7 @@ async fn each_verb_is_needed_on_each_kind() {
         (KINDS[0], &[][..]),
         (KINDS[1], &flags[..1]),
         (KINDS[2], &flags[1..]),
+        (KINDS[3], &[]),
     ] {
         let missing = format!("may not list {kind} in namespace");
         without_list.log_until(flags, &[&missing]).await;
@@ -101,17 +103,17 @@ async fn a_kind_that_is_installed_later_takes_effect_without_a_restart() {
 async fn kinds_without_effect_are_named() {
     let namespace = Namespace::new("rights").await;
     namespace
-        .grant("dapr.io", &["components", "resiliencies"], VERBS)
+        .grant("dapr.io", &["components", "subscriptions"], VERBS)
         .await;
     namespace.apply(&json!({
-        "apiVersion": "dapr.io/v1alpha1",
-        "kind": "Resiliency",
-        "metadata": { "name": "patient" },
-        "spec": { "policies": {}, "targets": {} },
+        "apiVersion": "dapr.io/v2alpha1",
+        "kind": "Subscription",
+        "metadata": { "name": "orders" },
+        "spec": { "pubsubname": "bus", "topic": "orders", "routes": { "default": "/orders" } },
     }));
     let name = &namespace.name;
     let expected = format!(
-        "Objects of kind Resiliency in namespace \\\"{name}\\\", such as \\\"patient\\\", \
+        "Objects of kind Subscription in namespace \\\"{name}\\\", such as \\\"orders\\\", \
          have no effect in this build"
     );
     namespace.log_until(&[], &[&expected]).await;

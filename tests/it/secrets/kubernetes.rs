@@ -22,14 +22,14 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// An API server that answers as a function does, and the paths that it was asked for.
-struct FakeServer {
-    address: SocketAddr,
+pub(super) struct FakeServer {
+    pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
     _task: JoinSet<()>,
 }
 
 impl FakeServer {
-    async fn new(answer: fn(&str, usize) -> (u16, String)) -> Self {
+    pub(super) async fn new(answer: fn(&str, usize) -> (u16, String)) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -49,7 +49,7 @@ impl FakeServer {
         }
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -70,7 +70,7 @@ fn kubeconfig(address: SocketAddr) -> String {
 }
 
 /// A registry with the built-in store, whose API server is at an address.
-async fn start_at(files: &Files, address: SocketAddr) -> Started {
+pub(super) async fn start_at(files: &Files, address: SocketAddr) -> Started {
     files.write("kubeconfig", &kubeconfig(address));
     let access = Access::Kubeconfig(files.path("kubeconfig"));
     files

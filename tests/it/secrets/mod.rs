@@ -25,6 +25,7 @@ mod policy;
 mod quickstart;
 mod reads;
 mod reload;
+mod resiliency;
 mod wire;
 
 /// A folder with resources, a secrets file and configurations.

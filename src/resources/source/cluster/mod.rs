@@ -47,6 +47,13 @@ pub const CONFIGURATION: Kind = Kind {
     ..COMPONENT
 };
 
+/// Resiliency.
+pub const RESILIENCY: Kind = Kind {
+    kind: "Resiliency",
+    plural: "resiliencies",
+    ..COMPONENT
+};
+
 /// Policies.
 pub const SIDECAR_POLICY: Kind = Kind {
     group: "sidegate.dev",
@@ -57,7 +64,7 @@ pub const SIDECAR_POLICY: Kind = Kind {
 };
 
 /// Kinds of Dapr's that have no effect in this build.
-pub const WITHOUT_EFFECT: [Kind; 3] = [
+pub const WITHOUT_EFFECT: [Kind; 2] = [
     Kind {
         version: "v2alpha1",
         api_version: "dapr.io/v2alpha1",
@@ -68,11 +75,6 @@ pub const WITHOUT_EFFECT: [Kind; 3] = [
     Kind {
         kind: "HTTPEndpoint",
         plural: "httpendpoints",
-        ..COMPONENT
-    },
-    Kind {
-        kind: "Resiliency",
-        plural: "resiliencies",
         ..COMPONENT
     },
 ];

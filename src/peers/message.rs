@@ -11,6 +11,15 @@ use crate::proto::grpc_answer::GrpcAnswer;
 /// A call of a method of an app.
 #[derive(Debug)]
 pub struct Message {
+    /// What it says besides its body.
+    pub head: Head,
+    /// Its body.
+    pub body: Body,
+}
+
+/// A call without its body.
+#[derive(Clone, Debug)]
+pub struct Head {
     /// The path of the method.
     pub path: MethodPath,
     /// The HTTP method. Callers over gRPC may leave it out, for an app that speaks gRPC too.
@@ -23,8 +32,6 @@ pub struct Message {
     pub type_url: String,
     /// When the caller stops waiting, where it said so.
     pub deadline: Option<Instant>,
-    /// The body.
-    pub body: Body,
 }
 
 /// The answer of an app, whatever its status.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use prost::Message as _;
 use prost_types::Any;
 
-use super::message::Message;
+use super::message::{Head, Message};
 use crate::base::method_path::{MethodPath, MethodPathError};
 use crate::process::body::{Body, WithLength};
 use crate::proto::grpc_answer::{GrpcAnswer, GrpcFailure};
@@ -39,7 +39,7 @@ pub enum WireError {
 }
 
 /// The head of a call, for the other sidecar.
-pub fn encode_call(call: &Message) -> Result<InternalInvokeRequest, WireError> {
+pub fn encode_call(call: &Head) -> Result<InternalInvokeRequest, WireError> {
     let verb = match &call.method {
         None => Verb::None,
         Some(method) => Verb::from_str_name(method.as_str())
@@ -85,15 +85,15 @@ pub fn decode_call(call: InternalInvokeRequest, body: Body) -> Result<Message, W
     } else {
         crate::process::body::whole(value)
     };
-    Ok(Message {
+    let head = Head {
         path,
         method,
         query: Some(extension.querystring).filter(|query| !query.is_empty()),
         headers,
         type_url,
         deadline: None,
-        body,
-    })
+    };
+    Ok(Message { head, body })
 }
 
 /// The length that the caller announced, so that an app that cannot read chunked bodies gets it.

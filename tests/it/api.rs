@@ -47,7 +47,7 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
     };
     let blocks = Blocks {
         health: Health::new("app", Readiness::new(), Readiness::new()),
-        invoke: Arc::new(Invoke::new(None, "app", "", 1024)),
+        invoke: Arc::new(Invoke::new(None, "app", "", 1024, Registry::empty())),
         metadata: Arc::new(Metadata::new(facts, live)),
         secrets: Secrets::new(Registry::empty()),
         shutdown: Shutdown::default(),

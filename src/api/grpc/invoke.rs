@@ -19,7 +19,9 @@ use crate::base::grpc_timeout::{self, GRPC_TIMEOUT};
 use crate::base::method_path::MethodPath;
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::invoke::headers::to_metadata;
-use crate::blocks::invoke::{Answer, GrpcAnswer, Invoke, Message, invalid_method, missing_target};
+use crate::blocks::invoke::{
+    Answer, GrpcAnswer, Head, Invoke, Message, invalid_method, missing_target,
+};
 use crate::process::body::whole;
 
 /// The status of an HTTP app's answer.
@@ -76,15 +78,16 @@ fn call(target: &str, metadata: MetadataMap, message: InvokeRequest) -> Result<M
         })?;
         headers.insert(CONTENT_TYPE, value);
     }
-    Ok(Message {
+    let head = Head {
         path,
         method: message.http_extension.as_ref().and_then(method),
         query: query(message.http_extension.as_ref()),
         headers,
         type_url,
         deadline,
-        body: whole(value),
-    })
+    };
+    let body = whole(value);
+    Ok(Message { head, body })
 }
 
 /// When the caller stops waiting. The header is its own: what comes after is told anew.

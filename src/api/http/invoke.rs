@@ -17,7 +17,7 @@ use crate::base::method_path::MethodPath;
 use crate::blocks::error::Error;
 use crate::blocks::invoke::headers::{APP_ID, to_http};
 use crate::blocks::invoke::{
-    self, GrpcAnswer, GrpcFailure, Invoke, Message, invalid_method, missing_target,
+    self, GrpcAnswer, GrpcFailure, Head, Invoke, Message, invalid_method, missing_target,
 };
 use crate::process::body::boxed;
 
@@ -38,12 +38,14 @@ pub(super) async fn handle(
     let (target, path) = find_target(&head.headers, head.uri.path()).ok_or_else(missing_target)?;
     let path = MethodPath::from_encoded(path).map_err(|error| invalid_method(&target, &error))?;
     let message = Message {
-        path,
-        method: Some(head.method),
-        query: head.uri.query().map(str::to_owned),
-        headers: head.headers,
-        type_url: String::new(),
-        deadline: None,
+        head: Head {
+            path,
+            method: Some(head.method),
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            type_url: String::new(),
+            deadline: None,
+        },
         body: boxed(body),
     };
     Ok(match invoke.call(&target, message).await? {

@@ -55,8 +55,8 @@ async fn answer(
         payload => joined(payload, messages),
     };
     let mut message = decode_call(call, body).map_err(|error| malformed(&error))?;
-    message.deadline = deadline(&mut head.headers);
-    take_trace(&mut message.headers, &head.headers);
+    message.head.deadline = deadline(&mut head.headers);
+    take_trace(&mut message.head.headers, &head.headers);
     match invoke.serve(message).await {
         Err(error) => Err(status::failure(&error)),
         Ok(Answer::Http(answer)) => {
@@ -140,8 +140,8 @@ pub(super) async fn unary(
     let (metadata, _, call) = request.into_parts();
     let mut metadata = metadata.into_headers();
     let mut message = decode_call(call, empty()).map_err(|error| malformed(&error))?;
-    message.deadline = deadline(&mut metadata);
-    take_trace(&mut message.headers, &metadata);
+    message.head.deadline = deadline(&mut metadata);
+    take_trace(&mut message.head.headers, &metadata);
     let answer = invoke.serve(message).await;
     let (mut head, body) = match answer.map_err(|error| status::failure(&error))? {
         Answer::Grpc(answer) => encode_grpc(answer),

@@ -22,7 +22,7 @@ pub(super) async fn call(
     identity: &Identity,
 ) -> Result<Answer, Failure> {
     if app.config().protocol.is_grpc() {
-        let deadline = message.deadline;
+        let deadline = message.head.deadline;
         let (mut metadata, message) = grpc_request(app, message, identity).await?;
         set_timeout(&mut metadata, deadline);
         let answer = app.invoke_grpc(metadata, message).await;
@@ -53,51 +53,53 @@ fn invalid(text: &str) -> Failure {
     Failure::new(Reason::InvokeMethodInvalid, text)
 }
 
-fn http_request(mut message: Message, identity: &Identity) -> Result<Request<Body>, Failure> {
-    let method = match message.method {
+fn http_request(message: Message, identity: &Identity) -> Result<Request<Body>, Failure> {
+    let Message { mut head, body } = message;
+    let method = match head.method {
         Some(Method::CONNECT) => return Err(invalid("method CONNECT opens a tunnel")),
         Some(method) => method,
         None => return Err(invalid("invalid HTTP verb")),
     };
-    let path = message.path.encoded();
-    let target = match message.query {
+    let path = head.path.encoded();
+    let target = match head.query {
         Some(query) => format!("/{path}?{query}"),
         None => format!("/{path}"),
     };
     let target = PathAndQuery::try_from(target)
         .map_err(|_| invalid("path and query make no HTTP request target"))?;
-    headers::request_to_http(&mut message.headers, identity);
-    let mut request = Request::new(message.body);
+    headers::request_to_http(&mut head.headers, identity);
+    let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = message.headers;
+    *request.headers_mut() = head.headers;
     Ok(request)
 }
 
 async fn grpc_request(
     app: &AppChannel,
-    mut message: Message,
+    message: Message,
     identity: &Identity,
 ) -> Result<(HeaderMap, InvokeRequest), Failure> {
-    let body = app.read_request(message.body).await.map_err(failure)?;
-    let content_type = message.headers.get(CONTENT_TYPE);
+    let Message { mut head, body } = message;
+    let body = app.read_request(body).await.map_err(failure)?;
+    let content_type = head.headers.get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let request = InvokeRequest {
-        method: message.path.as_str().to_owned(),
+        method: head.path.as_str().to_owned(),
         data: Some(Any {
-            type_url: message.type_url,
+            type_url: head.type_url,
             value: body.into(),
         }),
         content_type: content_type.unwrap_or_default().to_owned(),
-        http_extension: message.method.map(|method| HttpExtension {
+        http_extension: head.method.map(|method| HttpExtension {
             verb: Verb::from_str_name(method.as_str())
                 .unwrap_or(Verb::None)
                 .into(),
-            querystring: message.query.unwrap_or_default(),
+            querystring: head.query.unwrap_or_default(),
         }),
     };
-    headers::request_to_grpc(&mut message.headers, identity);
-    Ok((message.headers, request))
+    headers::request_to_grpc(&mut head.headers, identity);
+    Ok((head.headers, request))
 }
 
 /// Tells the app how long its caller still waits.

@@ -12,32 +12,36 @@ mod local;
 mod proxy;
 mod remote;
 
-pub use crate::peers::message::{Answer, Message};
+pub use crate::peers::message::{Answer, Head, Message};
 pub use crate::proto::grpc_answer::{GrpcAnswer, GrpcFailure};
 pub use remote::Forwarding;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::error::{Error, Reason};
 use crate::app_channel::AppChannel;
 use crate::base::method_path::MethodPathError;
+use crate::peers::Replay;
 use crate::peers::name_resolution::Lookup;
 use crate::process::body::{Body, CollectError, collect};
+use crate::registry::Registry;
+use crate::resiliency::{Policy, Stopped, Verdict};
 use headers::Identity;
 use remote::Remote;
 
 /// Calls methods of apps.
-#[derive(Debug)]
 pub struct Invoke {
     app: Option<AppChannel>,
     app_id: String,
     namespace: String,
     max_body_bytes: usize,
+    registry: Arc<Registry>,
     remote: Option<Remote>,
 }
 
 /// What a call leads to.
-#[derive(Debug)]
 enum Target<'a> {
     /// The app beside this sidecar.
     Own,
@@ -85,12 +89,14 @@ impl Invoke {
         app_id: &str,
         namespace: &str,
         max_body_bytes: usize,
+        registry: Arc<Registry>,
     ) -> Self {
         Self {
             app,
             app_id: app_id.to_owned(),
             namespace: namespace.to_owned(),
             max_body_bytes,
+            registry,
             remote: None,
         }
     }
@@ -104,7 +110,7 @@ impl Invoke {
     /// Calls a method of an app, named as `app` or `app.namespace`. Dropping the future, or the
     /// body of the answer, breaks the call off, in the app too.
     pub async fn call(&self, target: &str, message: Message) -> Result<Answer, Error> {
-        let answer = match message.deadline {
+        let answer = match message.head.deadline {
             None => self.route(target, message).await,
             Some(deadline) => {
                 let routing = self.route(target, message);
@@ -122,20 +128,46 @@ impl Invoke {
         match self.resolve(target)? {
             Target::Own => {
                 let identity = self.own_identity(&self.app_id);
-                self.call_app(message, &identity).await
+                let resiliency = Arc::clone(&self.registry.peek().resiliency);
+                let policy = resiliency.own_app(target, message.head.path.as_str());
+                self.call_own(message, &identity, &policy).await
             }
             Target::Peer(remote, app) => {
                 let identity = self.own_identity(app.app_id);
-                remote.call(&app, message, &identity).await
+                let resiliency = Arc::clone(&self.registry.peek().resiliency);
+                let policy = resiliency.app(target, message.head.path.as_str());
+                remote.call(&app, message, &identity, &policy).await
             }
         }
     }
 
     /// Calls a method of the own app for another sidecar.
     pub async fn serve(&self, message: Message) -> Result<Answer, Error> {
-        let identity = Identity::of_peer(&message.headers, &self.app_id);
+        let identity = Identity::of_peer(&message.head.headers, &self.app_id);
         let answer = self.call_app(message, &identity).await;
         answer.map_err(Failure::of_own_app)
+    }
+
+    /// Calls the own app under a policy.
+    async fn call_own(
+        &self,
+        message: Message,
+        identity: &Identity,
+        policy: &Policy,
+    ) -> Result<Answer, Failure> {
+        let keep = if policy.retries() {
+            self.max_body_bytes
+        } else {
+            0
+        };
+        let Message { head, body } = message;
+        let body = Replay::new(body, keep).await.map_err(unreadable)?;
+        let call = |_| {
+            let (head, body) = (head.clone(), body.attempt());
+            self.call_app(Message { head, body }, identity)
+        };
+        let answer = policy.run(call, |answer| judge(answer, &body)).await;
+        answer.unwrap_or_else(|stopped| Err(stopped.into()))
     }
 
     async fn call_app(&self, message: Message, identity: &Identity) -> Result<Answer, Failure> {
@@ -187,6 +219,53 @@ impl Invoke {
             return Err(Failure::new(Reason::AppChannelMissing, text));
         }
         Ok(Target::Own)
+    }
+}
+
+/// What an answer of an app says of it. A body that was read is gone.
+fn judge(answer: &Result<Answer, Failure>, body: &Replay) -> Verdict {
+    match answer {
+        Ok(answer) => judge_answer(answer, body),
+        Err(failure) => match failure.reason {
+            Reason::InvokeFailed | Reason::AppUnhealthy if body.is_complete() => {
+                Verdict::Failure(None)
+            }
+            Reason::InvokeFailed | Reason::AppUnhealthy => Verdict::Final,
+            _ => Verdict::Success,
+        },
+    }
+}
+
+fn judge_answer(answer: &Answer, body: &Replay) -> Verdict {
+    let verdict = match answer {
+        Answer::Http(answer) => Verdict::of_http(answer.status().as_u16()),
+        Answer::Grpc(GrpcAnswer { outcome: Ok(_), .. }) => Verdict::Success,
+        Answer::Grpc(GrpcAnswer {
+            outcome: Err(failure),
+            ..
+        }) => Verdict::of_grpc(u16::try_from(failure.code).unwrap_or_default()),
+    };
+    match verdict {
+        Verdict::Failure(_) if !body.is_complete() => Verdict::Final,
+        verdict => verdict,
+    }
+}
+
+fn unreadable(error: CollectError) -> Failure {
+    let reason = match error {
+        CollectError::TooLarge { .. } => Reason::BodyTooLarge,
+        CollectError::Broken => Reason::BodyRead,
+    };
+    Failure::new(reason, error.to_string())
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Self {
+        let reason = match stopped {
+            Stopped::TimedOut(_) => Reason::DeadlineExceeded,
+            Stopped::Open | Stopped::Busy => Reason::InvokeFailed,
+        };
+        Self::new(reason, stopped.to_string())
     }
 }
 

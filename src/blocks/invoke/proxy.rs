@@ -1,5 +1,7 @@
 //! Calls of a gRPC app's own services, which pass through as they are.
 
+use std::sync::Arc;
+
 use http::header::{HeaderMap, HeaderValue, TE};
 use http::{Request, Response};
 
@@ -39,7 +41,9 @@ impl Invoke {
             Target::Peer(remote, app) => {
                 let identity = self.own_identity(app.app_id);
                 to_next(request.headers_mut(), &identity);
-                let mut answer = remote.proxy(&app, request).await?;
+                let resiliency = Arc::clone(&self.registry.peek().resiliency);
+                let policy = resiliency.app(target, method.as_str());
+                let mut answer = remote.proxy(&app, request, &policy).await?;
                 headers::proxied_response(answer.headers_mut());
                 Ok(answer)
             }

@@ -1,25 +1,21 @@
 //! Calls of apps beside other sidecars.
 
 use std::fmt::Display;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 
 use super::headers::{self, Identity};
-use super::{Answer, Failure, Message};
+use super::{Answer, Failure, Message, unreadable};
 use crate::blocks::error::Reason;
 use crate::peers::name_resolution::Lookup;
 use crate::peers::wire::encode_call;
 use crate::peers::{self, Peers, Replay};
 use crate::process::body::{Body, Limited};
 use crate::proto::internals::InternalInvokeRequest;
-
-/// How often a call is sent again whose sidecar could not be reached, and the time before each
-/// (Dapr 1.18, `DaprBuiltInServiceRetries`).
-const RETRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_secs(1);
+use crate::resiliency::{Policy, Verdict};
 
 /// The largest body in bytes that is kept to be sent again. A larger one streams, and is sent
 /// again only while nobody has read any of it.
@@ -55,31 +51,27 @@ impl Remote {
     pub(super) async fn call(
         &self,
         app: &Lookup<'_>,
-        mut message: Message,
+        message: Message,
         identity: &Identity,
+        policy: &Policy,
     ) -> Result<Answer, Failure> {
-        let limited = Limited::new(message.body, self.max_body_bytes);
+        let Message { mut head, body } = message;
+        let limited = Limited::new(body, self.max_body_bytes);
         let (body, exceeded) = limited.ok_or_else(|| self.too_large())?;
         let body = Replay::new(Body::new(body), KEEP).await;
-        let body = body.map_err(|_| {
-            let text = "the body could not be read to its end";
-            Failure::new(Reason::BodyRead, text)
-        })?;
-        message.body = crate::process::body::empty();
-        headers::request_to_peer(&mut message.headers, identity);
-        self.mark(&mut message.headers, app.app_id, body.length());
-        let head = encode_call(&message);
-        let head =
-            head.map_err(|error| Failure::new(Reason::InvokeMethodInvalid, error.to_string()))?;
-        let is_idempotent = message.method.as_ref().is_some_and(Method::is_idempotent);
-        let mut attempts = Attempts::new(&body, is_idempotent);
-        let answer = loop {
-            match self.attempt(app, &head, &body, message.deadline).await {
-                Ok(answer) => break Ok(answer),
-                Err(error) if !attempts.may_go_on(&error) => break Err(error),
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
+        let body = body.map_err(unreadable)?;
+        headers::request_to_peer(&mut head.headers, identity);
+        self.mark(&mut head.headers, app.app_id, body.length());
+        let encoded = encode_call(&head);
+        let encoded = encoded
+            .map_err(|error| Failure::new(Reason::InvokeMethodInvalid, error.to_string()))?;
+        let is_idempotent = head.method.as_ref().is_some_and(Method::is_idempotent);
+        let call = |_| self.attempt(app, &encoded, &body, head.deadline);
+        let judge = |answer: &Result<Answer, peers::Error>| match answer {
+            Ok(answer) => super::judge_answer(answer, &body),
+            Err(error) => judge_error(error, &body, is_idempotent),
         };
+        let answer = policy.run(call, judge).await?;
         match answer.map_err(failure) {
             Err(_) if exceeded.is_set() => Err(self.too_large()),
             Err(failure) => Err(failure),
@@ -105,19 +97,18 @@ impl Remote {
         &self,
         app: &Lookup<'_>,
         request: Request<Body>,
+        policy: &Policy,
     ) -> Result<Response<Body>, Failure> {
         let (head, body) = request.into_parts();
         // A stream goes on for as long as the app wants: none of it is held.
         let body = Replay::new(body, 0).await;
-        let body = body.map_err(|error| Failure::new(Reason::BodyRead, error.to_string()))?;
-        let mut attempts = Attempts::new(&body, false);
-        loop {
-            match self.pass_on(app, &head, &body).await {
-                Ok(answer) => break Ok(answer),
-                Err(error) if !attempts.may_go_on(&error) => break Err(failure(error)),
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
-        }
+        let body = body.map_err(unreadable)?;
+        let call = |_| self.pass_on(app, &head, &body);
+        let judge = |answer: &Result<Response<Body>, peers::Error>| match answer {
+            Ok(_) => Verdict::Success,
+            Err(error) => judge_error(error, &body, false),
+        };
+        policy.run(call, judge).await?.map_err(failure)
     }
 
     async fn pass_on(
@@ -189,30 +180,15 @@ impl Remote {
     }
 }
 
-/// The attempts of one call. There is another one where that is safe: nothing reached the app, or
-/// what did may be sent twice.
-struct Attempts<'a> {
-    body: &'a Replay,
-    is_idempotent: bool,
-    left: u32,
-}
-
-impl<'a> Attempts<'a> {
-    fn new(body: &'a Replay, is_idempotent: bool) -> Self {
-        Self {
-            body,
-            is_idempotent,
-            left: RETRIES,
-        }
-    }
-
-    /// Whether another attempt is worth it.
-    fn may_go_on(&mut self, error: &peers::Error) -> bool {
-        let is_safe =
-            is_unsent(error) || self.is_idempotent && matches!(error, peers::Error::Broken);
-        let goes_on = is_safe && self.left > 0 && self.body.is_complete();
-        self.left = self.left.saturating_sub(1);
-        goes_on
+/// What a failed call says. There may be another one where that is safe: nothing reached the app,
+/// or what did may be sent twice.
+fn judge_error(error: &peers::Error, body: &Replay, is_idempotent: bool) -> Verdict {
+    let is_safe = is_unsent(error) || is_idempotent && matches!(error, peers::Error::Broken);
+    match error {
+        // The fault is the caller's.
+        peers::Error::Resolve(_) | peers::Error::Request => Verdict::Success,
+        _ if is_safe && body.is_complete() => Verdict::Failure(None),
+        _ => Verdict::Final,
     }
 }
 

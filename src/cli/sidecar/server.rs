@@ -92,7 +92,13 @@ impl Sidecar {
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
         let namespace = own.namespace.as_deref().unwrap_or_default();
         let addresses = sockets.addresses();
-        let invoke = Invoke::new(app.clone(), &own.app_id, namespace, config.max_body);
+        let invoke = Invoke::new(
+            app.clone(),
+            &own.app_id,
+            namespace,
+            config.max_body,
+            registry.clone(),
+        );
         let chosen = configuration.name_resolution.as_ref();
         let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
         let invoke = Arc::new(invoke.await?);

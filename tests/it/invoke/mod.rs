@@ -140,7 +140,7 @@ impl Sidecar {
             app_id: app_id.to_owned(),
             ..Facts::default()
         };
-        let mut invoke = Invoke::new(channel, app_id, namespace, max_body);
+        let mut invoke = Invoke::new(channel, app_id, namespace, max_body, Registry::empty());
         if let Some(world) = setup.world {
             let peers = Peers::new(Arc::new(world.clone()), max_body);
             let forwarding = Forwarding {

@@ -63,17 +63,13 @@ pub(super) async fn start(
             tasks.spawn("announcement to siblings", keep);
             Some(Cached::new(siblings))
         }
-        // A container may have no place for files, and a network all the same.
-        Err(error) if network.is_some() => {
+        // A container may have no place for files; the app is none the worse for it.
+        Err(error) => {
             let error: Error = error;
             let problem = with_causes(&error);
-            warn!(
-                error = problem,
-                "Other sidecars of this machine are found by mDNS only"
-            );
+            warn!(error = problem, "Other sidecars of this machine are not found by files");
             None
         }
-        Err(error) => return Err(error),
     };
     let by_multicast = network.is_some();
     info!(%address, by_multicast, "Announced this sidecar to others");

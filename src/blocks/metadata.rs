@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub components: Vec<LoadedComponent>,
     /// The names of the Resiliency resources that count.
     pub resiliencies: Vec<String>,
+    /// The names of the HTTP endpoints that can be called, in order.
+    pub http_endpoints: Vec<String>,
     /// What callers added, and the entries of Sidegate itself.
     pub extended: BTreeMap<String, String>,
 }
@@ -85,6 +87,10 @@ pub struct Live {
     /// The names of the Resiliency resources that count.
     pub resiliencies: Vec<String>,
     /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`.
+    /// The names of the HTTP endpoints that can be called, in order.
+    pub http_endpoints: Vec<String>,
+    /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`. So
+    /// are HTTP endpoints: `crm (HTTPEndpoint): …`.
     pub failed: Vec<String>,
     /// Secret stores that do not answer, a line each: `vault since Wed, 25 Nov 2026 18:00:00 GMT`.
     pub stores_down: Vec<String>,
@@ -132,6 +138,7 @@ impl Metadata {
             facts: self.facts.clone(),
             components: live.components,
             resiliencies: live.resiliencies,
+            http_endpoints: live.http_endpoints,
             extended,
         }
     }
@@ -163,6 +170,7 @@ mod tests {
         Metadata::new(Facts::default(), || Live {
             components: Vec::new(),
             resiliencies: Vec::new(),
+            http_endpoints: Vec::new(),
             failed: vec!["a (b/v1): c".to_owned()],
             stores_down: vec!["v since then".to_owned()],
             warnings: vec!["first".to_owned(), "second".to_owned()],

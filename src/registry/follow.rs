@@ -8,9 +8,8 @@ use futures_util::future::select_all;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::plan::needed_store;
 use super::reconcile::Reconciler;
-use super::resolve;
+use super::referrer::Referrer;
 use super::sources::Sources;
 use crate::components::secret_store::RequestMetadata;
 use crate::process::tasks::BoxError;
@@ -42,17 +41,18 @@ impl Reconciler {
         }
     }
 
-    /// Waits until a secret may have changed that a component refers to. Stores that cannot tell
-    /// are left to the interval.
+    /// Waits until a secret may have changed that a component or an endpoint refers to. Stores
+    /// that cannot tell are left to the interval.
     async fn secrets_changed(&self) {
         let mut by_store: BTreeMap<&str, Vec<(String, RequestMetadata)>> = BTreeMap::new();
-        for component in &self.written {
-            let Some(store) = needed_store(component, self.default_store()) else {
+        let components = self.written.iter().map(Referrer::from);
+        for referrer in components.chain(self.endpoints.referrers()) {
+            let Some(store) = referrer.store(self.config.default_store()) else {
                 continue;
             };
-            let metadata = resolve::parameters(component, self.config.namespace.as_deref());
+            let metadata = referrer.parameters(self.config.namespace.as_deref());
             let secrets = by_store.entry(store).or_default();
-            for name in component.secrets() {
+            for name in referrer.secrets() {
                 let secret = (name.to_owned(), metadata.clone());
                 if !secrets.contains(&secret) {
                     secrets.push(secret);

@@ -3,6 +3,7 @@
 //! ```text
 //! sources → plan (which, in what order) → resolve (references → values) → catalog builds
 //!           → snapshot swapped in
+//!                                 HTTP endpoints: the same, with a client each
 //! ```
 //! `reconcile` is the only writer; `plan`, `scope` and the texts of `resolve` are pure.
 
@@ -19,9 +20,11 @@ use crate::process::tasks::Tasks;
 use crate::resources::sidecar_policy::DefaultAccess;
 
 mod builtin;
+mod endpoints;
 mod follow;
 mod plan;
 mod reconcile;
+mod referrer;
 mod report;
 mod resiliencies;
 mod resolve;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::builtin::{KUBERNETES_STORE, kubernetes_store};
+use super::referrer::Referrer;
 use crate::components::catalog::{Category, category};
 use crate::resources::component::Component;
 
-/// What decides whether a component is for this sidecar.
+/// What decides whether a component or an endpoint is for this sidecar.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Filter<'a> {
     /// The id of the app.
@@ -19,6 +20,24 @@ pub(super) struct Filter<'a> {
     pub default_store: Option<&'a str>,
     /// Whether the store `kubernetes` is there without a manifest.
     pub has_kubernetes_store: bool,
+}
+
+impl Filter<'_> {
+    /// Whether a resource with this namespace and these scopes is for this sidecar.
+    pub(super) fn admits(&self, namespace: Option<&str>, scopes: &[String]) -> bool {
+        self.is_in_namespace(namespace) && self.is_in_scope(scopes)
+    }
+
+    fn is_in_namespace(&self, own: Option<&str>) -> bool {
+        match (own, self.namespace) {
+            (Some(own), Some(current)) => own.is_empty() || own == current,
+            _ => true,
+        }
+    }
+
+    fn is_in_scope(&self, scopes: &[String]) -> bool {
+        scopes.is_empty() || scopes.iter().any(|id| id == self.app_id)
+    }
 }
 
 /// Components that cannot stand together.
@@ -56,10 +75,10 @@ pub(super) struct Plan {
 pub(super) fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Plan, Error> {
     let mut here: Vec<_> = components
         .into_iter()
-        .filter(|component| in_namespace(component.namespace.as_deref(), filter.namespace))
+        .filter(|component| filter.is_in_namespace(component.namespace.as_deref()))
         .collect();
     refuse_duplicates(&here)?;
-    here.retain(|component| in_scope(&component.scopes, filter.app_id));
+    here.retain(|component| filter.is_in_scope(&component.scopes));
     // A manifest of that name takes its place.
     if filter.has_kubernetes_store && !here.iter().any(|other| other.name == KUBERNETES_STORE) {
         here.push(kubernetes_store());
@@ -76,19 +95,6 @@ pub(super) fn plan(components: Vec<Component>, filter: &Filter<'_>) -> Result<Pl
     }
     plan.components = ordered(plan.components, filter.default_store)?;
     Ok(plan)
-}
-
-/// Whether the namespace of a resource is that of the sidecar, where both are known.
-pub(super) fn in_namespace(own: Option<&str>, current: Option<&str>) -> bool {
-    match (own, current) {
-        (Some(own), Some(current)) => own.is_empty() || own == current,
-        _ => true,
-    }
-}
-
-/// Whether the scopes of a resource name the app.
-pub(super) fn in_scope(scopes: &[String], app_id: &str) -> bool {
-    scopes.is_empty() || scopes.iter().any(|id| id == app_id)
 }
 
 fn refuse_duplicates(components: &[Component]) -> Result<(), Error> {
@@ -128,24 +134,15 @@ fn is_same_version(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || (first(one) && first(other))
 }
 
-/// The store that a component's secret references need.
-pub(super) fn needed_store<'a>(
-    component: &'a Component,
-    default: Option<&'a str>,
-) -> Option<&'a str> {
-    let has_reference = component.secrets().next().is_some();
-    let named = component.secret_store.as_deref();
-    let store = named.filter(|name| !name.is_empty()).or(default);
-    store.filter(|_| has_reference)
-}
-
 /// Components in groups: each comes after the store that it needs, and those of one group need
 /// none of each other, so that they can start at the same time.
 pub(super) fn groups(ordered: Vec<Component>, default: Option<&str>) -> Vec<Vec<Component>> {
     let mut depths: BTreeMap<String, usize> = BTreeMap::new();
     let mut groups: Vec<Vec<Component>> = Vec::new();
     for component in ordered {
-        let needed = needed_store(&component, default).and_then(|store| depths.get(store));
+        let needed = Referrer::from(&component)
+            .store(default)
+            .and_then(|store| depths.get(store));
         let depth = needed.map_or(0, |depth| depth + 1);
         depths.insert(component.name.clone(), depth);
         if depth == groups.len() {
@@ -167,7 +164,7 @@ fn ordered(components: Vec<Component>, default: Option<&str>) -> Result<Vec<Comp
         .collect();
     let needs: Vec<Option<usize>> = stores
         .iter()
-        .map(|store| names.get(needed_store(store, default)?).copied())
+        .map(|store| names.get(Referrer::from(store).store(default)?).copied())
         .collect();
     let order = order_by_need(&needs)
         .map_err(|cycle| Error::Cycle(cycle.iter().map(|at| stores[*at].name.clone()).collect()))?;
@@ -207,8 +204,8 @@ fn order_by_need(needs: &[Option<usize>]) -> Result<Vec<usize>, Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::component::Source;
     use crate::resources::decode::Resources;
+    use crate::resources::property::Source;
     use std::path::Path;
 
     /// A component a line: name, type, the store that it needs or `-`.

@@ -9,12 +9,16 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::builtin::KUBERNETES_STORE;
+use super::endpoints::Endpoints;
 use super::plan::{Filter, Plan, groups, plan};
+use super::referrer::Referrer;
 use super::report::{self, Failure, Report};
 use super::resiliencies::Resiliencies;
 use super::resolve::{self, References, Resolver};
 use super::rules::{Choice, Rules, at_next_start};
-use super::snapshot::{FailedComponent, LoadedComponent, LoadedSecretStore, Snapshot};
+use super::snapshot::{
+    FailedComponent, LoadedComponent, LoadedSecretStore, NamedEndpoint, Snapshot,
+};
 use super::sources::Sources;
 use super::{Error, RegistryConfig};
 use crate::components::catalog::{self, Backend};
@@ -32,6 +36,31 @@ impl RegistryConfig {
             default_access: self.default_access,
         }
     }
+
+    /// The store that a reference means which names none.
+    pub(super) fn default_store(&self) -> Option<&'static str> {
+        self.is_kubernetes.then_some(KUBERNETES_STORE)
+    }
+
+    fn filter<'a>(&'a self, rules: &'a Rules) -> Filter<'a> {
+        Filter {
+            app_id: &self.app_id,
+            namespace: self.namespace.as_deref(),
+            denied: &rules.configuration.denied_components,
+            default_store: self.default_store(),
+            has_kubernetes_store: self.has_kubernetes_store,
+        }
+    }
+
+    fn resolver(&self, rules: &Rules) -> Resolver<'_> {
+        Resolver {
+            environment: &self.environment,
+            app_id: &self.app_id,
+            namespace: self.namespace.as_deref(),
+            default_store: self.default_store(),
+            scopes_apply: rules.policy.scopes_apply_to_components,
+        }
+    }
 }
 
 pub(super) struct Reconciler {
@@ -44,6 +73,7 @@ pub(super) struct Reconciler {
     /// The components that are written down, in the last version that could be read.
     pub(super) written: Vec<Component>,
     resiliencies: Resiliencies,
+    pub(super) endpoints: Endpoints,
     report: Report,
     /// Component types that the metrics have seen.
     loaded_types: BTreeSet<String>,
@@ -69,6 +99,7 @@ impl Reconciler {
             running: BTreeMap::new(),
             written: Vec::new(),
             resiliencies: Resiliencies::default(),
+            endpoints: Endpoints::default(),
             report: Report::default(),
             loaded_types: BTreeSet::new(),
         }
@@ -89,6 +120,8 @@ impl Reconciler {
         self.written = resources.components;
         self.take_resiliencies(resources.resiliencies, &[])
             .map_err(Error::Resources)?;
+        let endpoints = resources.http_endpoints;
+        self.endpoints.take_written(endpoints, &BTreeSet::new());
         let plan = self.plan()?;
         warnings.extend(resources.warnings);
         warnings.extend(report::left_out(&plan));
@@ -170,6 +203,8 @@ impl Reconciler {
             .filter(|old| places.contains(&old.origin.place()) && !names.contains(&old.name));
         written.extend(kept);
         self.written = written;
+        let endpoints = resources.http_endpoints;
+        self.endpoints.take_written(endpoints, &places);
         let mut problems = resources.problems;
         if let Err(more) = self.take_resiliencies(resources.resiliencies, &problems) {
             problems.extend(more);
@@ -183,27 +218,15 @@ impl Reconciler {
         problems: &[crate::resources::Error],
     ) -> Result<(), Vec<crate::resources::Error>> {
         let mut resiliencies = std::mem::take(&mut self.resiliencies);
-        let taken = resiliencies.take(written, problems, &self.filter());
+        let filter = self.config.filter(&self.rules);
+        let taken = resiliencies.take(written, problems, &filter);
         self.resiliencies = resiliencies;
         taken
     }
 
-    fn filter(&self) -> Filter<'_> {
-        Filter {
-            app_id: &self.config.app_id,
-            namespace: self.config.namespace.as_deref(),
-            denied: &self.rules.configuration.denied_components,
-            default_store: self.default_store(),
-            has_kubernetes_store: self.config.has_kubernetes_store,
-        }
-    }
-
     fn plan(&self) -> Result<Plan, Error> {
-        Ok(plan(self.written.clone(), &self.filter())?)
-    }
-
-    pub(super) fn default_store(&self) -> Option<&'static str> {
-        self.config.is_kubernetes.then_some(KUBERNETES_STORE)
+        let filter = self.config.filter(&self.rules);
+        Ok(plan(self.written.clone(), &filter)?)
     }
 
     /// Starts what is new or changed, drops what is gone, and publishes. What needs nothing of each
@@ -217,7 +240,7 @@ impl Reconciler {
             .map(|component| FailedComponent::new(component, report::UNSERVED.to_owned(), false))
             .collect();
         let mut fatal = Vec::new();
-        for group in groups(plan.components, self.default_store()) {
+        for group in groups(plan.components, self.config.default_store()) {
             let starting = group.iter().map(|component| {
                 let old = self.running.get(&component.name);
                 self.bring_up(component, old, &next)
@@ -241,7 +264,11 @@ impl Reconciler {
                 next.extend(old.map(|old| (component.name, old)));
             }
         }
-        self.publish(next, failed);
+        let filter = self.config.filter(&self.rules);
+        let resolver = self.config.resolver(&self.rules);
+        let stores = |name: &str| secret_store(&next, name);
+        let endpoints = self.endpoints.apply(&filter, &resolver, stores).await;
+        self.publish(next, failed, endpoints);
         fatal
     }
 
@@ -251,25 +278,15 @@ impl Reconciler {
         old: Option<&Running>,
         running: &BTreeMap<String, Running>,
     ) -> Result<Running, Failure> {
-        let resolver = Resolver {
-            environment: &self.config.environment,
-            app_id: &self.config.app_id,
-            namespace: self.config.namespace.as_deref(),
-            default_store: self.default_store(),
-            scopes_apply: self.rules.policy.scopes_apply_to_components,
-        };
-        let stores = |name: &str| {
-            running
-                .get(name)
-                .map(|store| Arc::clone(&store.secret_store))
-        };
+        let resolver = self.config.resolver(&self.rules);
+        let stores = |name: &str| secret_store(running, name);
         let unresolved = |problem: resolve::Error| Failure {
             detail: problem.detail(),
             reason: problem.to_string(),
             is_fatal: false,
         };
         let references = resolver
-            .references(component, stores)
+            .references(&Referrer::from(component), stores)
             .await
             .map_err(unresolved)?;
         if let Some(old) = old
@@ -342,7 +359,12 @@ impl Reconciler {
         self.running = running;
     }
 
-    fn publish(&mut self, next: BTreeMap<String, Running>, failed: Vec<FailedComponent>) {
+    fn publish(
+        &mut self,
+        next: BTreeMap<String, Running>,
+        failed: Vec<FailedComponent>,
+        endpoints: BTreeMap<String, NamedEndpoint>,
+    ) {
         self.report.keep(&failed);
         for (name, gone) in &self.running {
             if !next.contains_key(name) {
@@ -363,6 +385,7 @@ impl Reconciler {
         self.snapshot.store(Arc::new(Snapshot {
             components: next.values().map(loaded).collect(),
             failed,
+            endpoints,
             configuration: Arc::clone(&self.rules.configuration),
             policy: Arc::clone(&self.rules.policy),
             resiliency: self.resiliencies.current(),
@@ -373,6 +396,11 @@ impl Reconciler {
         }));
         self.running = next;
     }
+}
+
+fn secret_store(running: &BTreeMap<String, Running>, name: &str) -> Option<Arc<LoadedSecretStore>> {
+    let running = running.get(name)?;
+    Some(Arc::clone(&running.secret_store))
 }
 
 fn loaded(run: &Running) -> LoadedComponent {

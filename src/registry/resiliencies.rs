@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::{Filter, in_namespace, in_scope};
+use super::plan::Filter;
 use crate::resiliency::Resiliency;
 use crate::resources::Error;
 use crate::resources::resiliency::Resiliency as Document;
@@ -43,10 +43,7 @@ impl Resiliencies {
         if counted.any(|old| places.contains(&old.origin.place())) {
             return Ok(());
         }
-        written.retain(|document| {
-            in_namespace(document.namespace.as_deref(), filter.namespace)
-                && in_scope(&document.scopes, filter.app_id)
-        });
+        written.retain(|document| filter.admits(document.namespace.as_deref(), &document.scopes));
         if written == self.written {
             return Ok(());
         }

@@ -1,23 +1,26 @@
-//! Fills in the references of a component: secrets, variables, placeholders.
+//! Fills in the references of components and endpoints: secrets, variables, placeholders.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::plan::needed_store;
+use super::referrer::Referrer;
 use crate::base::environment::{Environment, is_reserved};
 use crate::base::secret::Secret;
-use crate::components::secret_store::{RequestMetadata, SecretMap};
+use crate::components::secret_store::SecretMap;
 use crate::components::{ResolvedComponent, ResolvedProperty};
 use crate::registry::snapshot::LoadedSecretStore;
-use crate::resources::component::{Component, Property, Source};
+use crate::resources::component::Component;
+use crate::resources::property::Source;
 
 /// A reference that cannot be filled in.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("component {component:?}, property {property:?}: {problem}")]
+#[error("{kind} {name:?}, property {property:?}: {problem}")]
 pub(super) struct Error {
-    /// The component.
-    pub component: String,
+    /// `component`, or the kind of the resource.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
     /// The property.
     pub property: String,
     /// Why.
@@ -123,57 +126,48 @@ impl Error {
     }
 }
 
-/// The parameters of the reads of a component.
-pub(super) fn parameters(component: &Component, namespace: Option<&str>) -> RequestMetadata {
-    let namespace = component.namespace.as_deref().or(namespace);
-    namespace
-        .map(|namespace| ("namespace".to_owned(), namespace.to_owned()))
-        .into_iter()
-        .collect()
-}
-
 /// The values that references stand for, in the order of the properties; `None` for a property
 /// that holds its value itself.
 pub(super) type References = Vec<Option<Secret>>;
 
 impl Resolver<'_> {
-    /// Reads the references of a component. Each secret is read once. Scopes limit the app; these
-    /// reads only where the policy says so (never in Dapr 1.18).
+    /// Reads the references of a component or endpoint. Each secret is read once. Scopes limit the
+    /// app; these reads only where the policy says so (never in Dapr 1.18).
     pub(super) async fn references(
         &self,
-        component: &Component,
+        referrer: &Referrer<'_>,
         stores: impl Fn(&str) -> Option<Arc<LoadedSecretStore>>,
     ) -> Result<References, Error> {
         let mut read: BTreeMap<&str, Arc<SecretMap>> = BTreeMap::new();
-        let mut references = References::with_capacity(component.properties.len());
-        for property in &component.properties {
-            let value = match &property.source {
+        let mut references = References::with_capacity(referrer.values.len());
+        for (property, source) in &referrer.values {
+            let value = match source {
                 Source::Literal(_) => Ok(None),
                 Source::Env(variable) => self.variable(variable).map(Some),
                 Source::Secret { name, key } => {
                     let secret = match read.get(name.as_str()) {
                         Some(secret) => Ok(Arc::clone(secret)),
-                        None => self.secret(component, name, &stores).await,
+                        None => self.secret(referrer, name, &stores).await,
                     };
                     secret.and_then(|secret| {
                         read.insert(name, Arc::clone(&secret));
-                        self.key(component, (name, key), &secret).map(Some)
+                        self.key(referrer, (name, key), &secret).map(Some)
                     })
                 }
             };
-            references.push(value.map_err(|problem| error(component, property, problem))?);
+            references.push(value.map_err(|problem| error(referrer, property, problem))?);
         }
         Ok(references)
     }
 
     async fn secret(
         &self,
-        component: &Component,
+        referrer: &Referrer<'_>,
         secret: &str,
         stores: &impl Fn(&str) -> Option<Arc<LoadedSecretStore>>,
     ) -> Result<Arc<SecretMap>, Problem> {
         let secret_name = || secret.to_owned();
-        let Some(store) = needed_store(component, self.default_store) else {
+        let Some(store) = referrer.store(self.default_store) else {
             return Err(Problem::NoStore {
                 secret: secret_name(),
             });
@@ -191,7 +185,7 @@ impl Resolver<'_> {
                 secret: secret_name(),
             });
         }
-        let metadata = parameters(component, self.namespace);
+        let metadata = referrer.parameters(self.namespace);
         match loaded.get_fresh(secret, &metadata).await {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(Problem::NoSecret {
@@ -208,12 +202,13 @@ impl Resolver<'_> {
 
     fn key(
         &self,
-        component: &Component,
+        referrer: &Referrer<'_>,
         (secret, key): (&str, &str),
         keys: &SecretMap,
     ) -> Result<Secret, Problem> {
         keys.get(key).cloned().ok_or_else(|| Problem::NoKey {
-            store: needed_store(component, self.default_store)
+            store: referrer
+                .store(self.default_store)
                 .unwrap_or_default()
                 .to_owned(),
             secret: secret.to_owned(),
@@ -260,9 +255,9 @@ impl Resolver<'_> {
             .zip(references)
             .map(|(property, reference)| {
                 let value = match (&property.source, reference) {
-                    (Source::Literal(text), _) => self
-                        .substitute(text)
-                        .map_err(|problem| error(component, property, problem))?,
+                    (Source::Literal(text), _) => self.substitute(text).map_err(|problem| {
+                        error(&Referrer::from(component), &property.name, problem)
+                    })?,
                     (_, reference) => reference.clone().unwrap_or_default(),
                 };
                 Ok(ResolvedProperty {
@@ -297,10 +292,11 @@ impl Resolver<'_> {
     }
 }
 
-fn error(component: &Component, property: &Property, problem: Problem) -> Error {
+fn error(referrer: &Referrer<'_>, property: &str, problem: Problem) -> Error {
     Error {
-        component: component.name.clone(),
-        property: property.name.clone(),
+        kind: referrer.kind,
+        name: referrer.name.to_owned(),
+        property: property.to_owned(),
         problem: Box::new(problem),
     }
 }

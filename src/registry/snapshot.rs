@@ -1,6 +1,6 @@
 //! What runs at one moment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +11,7 @@ use super::scope::Scope;
 use crate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
+use crate::endpoints::Endpoint;
 use crate::process::log_rate::LogRate;
 use crate::resiliency::Resiliency;
 use crate::resources::component::Component;
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub components: Vec<LoadedComponent>,
     /// The components that do not run though their manifests are there.
     pub failed: Vec<FailedComponent>,
+    /// The HTTP endpoints that are written down for this app, by name.
+    pub endpoints: BTreeMap<String, NamedEndpoint>,
     /// What the configuration files say.
     pub configuration: Arc<Configuration>,
     /// What the policy says.
@@ -64,6 +67,22 @@ pub struct FailedComponent {
     pub keeps_running: bool,
 }
 
+/// An HTTP endpoint. At least one of the two is there.
+#[derive(Clone, Debug)]
+pub struct NamedEndpoint {
+    /// What is called: where the version that is written down fails, an earlier one.
+    pub running: Option<Arc<Endpoint>>,
+    /// Why the version that is written down cannot be called, without secrets.
+    pub failure: Option<String>,
+}
+
+/// An HTTP endpoint that is written down and cannot be called. The text is for clients.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("HTTPEndpoint {name:?} is not loaded: /v1.0/metadata says why")]
+pub struct EndpointNotLoaded {
+    name: String,
+}
+
 impl FailedComponent {
     pub(super) fn new(component: &Component, reason: String, keeps_running: bool) -> Self {
         Self {
@@ -86,6 +105,15 @@ impl Snapshot {
         let mut down: Vec<_> = down.collect();
         down.sort_unstable();
         down
+    }
+
+    /// The endpoint of a name; `None` where none of it is written down for this app. Where it
+    /// cannot be called, nothing else may be called under its name.
+    pub fn endpoint(&self, name: &str) -> Option<Result<&Arc<Endpoint>, EndpointNotLoaded>> {
+        let named = self.endpoints.get(name)?;
+        Some(named.running.as_ref().ok_or_else(|| EndpointNotLoaded {
+            name: name.to_owned(),
+        }))
     }
 
     /// A secret store that runs.

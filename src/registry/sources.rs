@@ -17,7 +17,7 @@ use crate::resources::configuration::{Configuration, merge};
 use crate::resources::decode::{Document, Resources};
 use crate::resources::source::cluster::kubernetes::{Selection, Watch, any};
 use crate::resources::source::cluster::{
-    COMPONENT, CONFIGURATION, Kind, RESILIENCY, SIDECAR_POLICY, WITHOUT_EFFECT,
+    COMPONENT, CONFIGURATION, HTTP_ENDPOINT, Kind, RESILIENCY, SIDECAR_POLICY, WITHOUT_EFFECT,
 };
 use crate::resources::source::files;
 
@@ -26,6 +26,9 @@ use crate::resources::source::files;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the start waits for what is only worth a warning.
 const SHORT: Duration = Duration::from_secs(2);
+
+/// The kinds of which every object of the namespace counts.
+const WHOLE_KINDS: [&Kind; 3] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY];
 
 /// Where everything is written down.
 pub(super) struct Sources {
@@ -50,8 +53,8 @@ struct Objects {
     namespace: Arc<str>,
     configuration: Option<Watch>,
     policy: Option<Watch>,
-    components: Option<Watch>,
-    resiliencies: Option<Watch>,
+    /// Of [`WHOLE_KINDS`], where resources are read from the cluster.
+    whole_kinds: Vec<Watch>,
 }
 
 impl Sources {
@@ -127,21 +130,19 @@ impl Sources {
         Ok(())
     }
 
-    /// Lists the resources of the cluster. Those that cannot be listed are a warning, see
-    /// [`Sources::in_the_way`].
+    /// Lists the components and endpoints of the cluster. Those that cannot be listed are a
+    /// warning, see [`Sources::in_the_way`].
     pub(super) async fn list_resources(&mut self) {
         let Some(objects) = &mut self.objects else {
             return;
         };
-        if objects.components.is_some() {
-            let watches = objects
-                .components
-                .iter_mut()
-                .chain(&mut objects.resiliencies);
-            // What is in the way stays known to the watch.
-            join_all(watches.map(|watch| watch.listed(PATIENCE))).await;
-            objects.warn_of_kinds_without_effect().await;
+        if objects.whole_kinds.is_empty() {
+            return;
         }
+        let listed = objects.whole_kinds.iter_mut();
+        // What is in the way stays known to the watch.
+        let _ = join_all(listed.map(|watch| watch.listed(PATIENCE))).await;
+        objects.warn_of_kinds_without_effect().await;
     }
 
     /// Reads everything that is written down now.
@@ -216,8 +217,11 @@ impl Objects {
         Self {
             configuration: configuration.map(|name| watch(&CONFIGURATION, Some(name))),
             policy: policy.map(|name| watch(&SIDECAR_POLICY, Some(name))),
-            components: config.reads_cluster.then(|| watch(&COMPONENT, None)),
-            resiliencies: config.reads_cluster.then(|| watch(&RESILIENCY, None)),
+            whole_kinds: WHOLE_KINDS
+                .into_iter()
+                .filter(|_| config.reads_cluster)
+                .map(|kind| watch(kind, None))
+                .collect(),
             namespace,
             cluster,
         }
@@ -242,8 +246,7 @@ impl Objects {
 
     /// The watches whose objects are resources beside those of the folders.
     fn resources(&self) -> impl Iterator<Item = &Watch> {
-        let written = self.components.iter().chain(&self.resiliencies);
-        written.chain(&self.policy)
+        self.whole_kinds.iter().chain(&self.policy)
     }
 
     fn watches(&self) -> impl Iterator<Item = &Watch> {
@@ -252,8 +255,7 @@ impl Objects {
 
     fn watches_mut(&mut self) -> impl Iterator<Item = &mut Watch> {
         let rules = self.configuration.iter_mut().chain(&mut self.policy);
-        let written = self.components.iter_mut().chain(&mut self.resiliencies);
-        rules.chain(written)
+        rules.chain(&mut self.whole_kinds)
     }
 
     async fn warn_of_kinds_without_effect(&self) {

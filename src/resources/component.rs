@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::decode::{Document, Text};
+use super::property::{
+    Property, RawAuth, RawMetadata, RawProperty, UnknownFields, path_segment_problem,
+};
 use super::{Error, Origin};
 use crate::base::duration::parse_go_duration;
-use crate::base::names::nearest;
 
 /// How long a component may take to start where its manifest does not say (Dapr 1.18).
 pub const DEFAULT_INIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,41 +39,6 @@ pub struct Component {
     pub scopes: Vec<String>,
 }
 
-/// One setting of a component.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Property {
-    /// Its name as written.
-    pub name: String,
-    /// What is written for its value.
-    pub source: Source,
-}
-
-/// Where the value of a setting comes from.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The manifest itself. Users write passwords here too, so `Debug` shows none of it.
-    Literal(String),
-    /// A key of a secret.
-    Secret {
-        /// The name of the secret.
-        name: String,
-        /// The key in the secret.
-        key: String,
-    },
-    /// A variable of the environment.
-    Env(String),
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Literal(_) => f.write_str("Literal(…)"),
-            Self::Secret { name, key } => write!(f, "Secret({name:?}, {key:?})"),
-            Self::Env(variable) => write!(f, "Env({variable:?})"),
-        }
-    }
-}
-
 impl Component {
     /// Whether two components say the same, wherever they stand.
     pub fn same_as(&self, other: &Self) -> bool {
@@ -86,16 +52,6 @@ impl Component {
     /// The name with type and version, as Dapr's logs and errors show it.
     pub fn label(&self) -> String {
         format!("{} ({}/{})", self.name, self.component_type, self.version)
-    }
-
-    /// The names of the secrets that it refers to, once for each reference.
-    pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.properties
-            .iter()
-            .filter_map(|property| match &property.source {
-                Source::Secret { name, .. } => Some(name.as_str()),
-                Source::Literal(_) | Source::Env(_) => None,
-            })
     }
 
     pub(crate) fn decode(document: Document) -> Result<Self, Error> {
@@ -152,51 +108,13 @@ impl Component {
 pub(crate) fn unknown_fields(document: &Document) -> Vec<String> {
     const TOP: [&str; 6] = ["apiVersion", "kind", "metadata", "spec", "auth", "scopes"];
     const SPEC: [&str; 5] = ["type", "version", "ignoreErrors", "initTimeout", "metadata"];
-    const PROPERTY: [&str; 4] = ["name", "value", "secretKeyRef", "envRef"];
     let value = &document.value;
-    let spec = &value["spec"];
-    let mut warnings = Vec::new();
-    let mut check = |value: &Value, path: &str, known: &[&'static str]| {
-        for name in value
-            .as_object()
-            .into_iter()
-            .flat_map(|fields| fields.keys())
-        {
-            if !known.contains(&name.as_str()) {
-                let hint = nearest(name, known.iter().copied())
-                    .map(|near| format!("; did you mean {near:?}?"))
-                    .unwrap_or_default();
-                let origin = &document.origin;
-                warnings.push(format!("{origin}: unknown field {path}{name}{hint}"));
-            }
-        }
-    };
-    check(value, "", &TOP);
-    check(spec, "spec.", &SPEC);
-    check(&value["auth"], "auth.", &["secretStore"]);
-    for (at, property) in spec["metadata"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        check(property, &format!("spec.metadata[{at}]."), &PROPERTY);
-        let path = format!("spec.metadata[{at}].secretKeyRef.");
-        check(&property["secretKeyRef"], &path, &["name", "key"]);
-    }
-    warnings
-}
-
-/// Why a text cannot be one segment of a path (Kubernetes, `path.IsValidPathSegmentName`).
-pub(super) fn path_segment_problem(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("may not be empty"),
-        "." => Some("may not be '.'"),
-        ".." => Some("may not be '..'"),
-        _ if name.contains('/') => Some("may not contain '/'"),
-        _ if name.contains('%') => Some("may not contain '%'"),
-        _ => None,
-    }
+    let mut unknown = UnknownFields::of(document);
+    unknown.check(value, "", &TOP);
+    unknown.check(&value["spec"], "spec.", &SPEC);
+    unknown.check(&value["auth"], "auth.", &["secretStore"]);
+    unknown.check_properties(&value["spec"]["metadata"], "spec.metadata");
+    unknown.warnings()
 }
 
 fn init_timeout(text: Option<Text>) -> Result<Duration, String> {
@@ -223,12 +141,6 @@ struct Raw {
 }
 
 #[derive(Deserialize)]
-struct RawMetadata {
-    name: Text,
-    namespace: Option<Text>,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawSpec {
     #[serde(rename = "type")]
@@ -242,71 +154,11 @@ struct RawSpec {
     metadata: Vec<RawProperty>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawAuth {
-    secret_store: Option<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawProperty {
-    name: Text,
-    value: Option<Value>,
-    secret_key_ref: Option<RawSecretRef>,
-    env_ref: Option<Text>,
-}
-
-#[derive(Deserialize)]
-struct RawSecretRef {
-    #[serde(default)]
-    name: Text,
-    #[serde(default)]
-    key: Text,
-}
-
-impl RawProperty {
-    /// A secret reference wins over a value, and a value over a variable, as in Dapr 1.18.
-    fn into_property(self) -> Result<Property, String> {
-        if self.name.0.is_empty() {
-            return Err("the name is empty".to_owned());
-        }
-        // Dapr's own manifests leave an empty reference beside a value.
-        let secret = self
-            .secret_key_ref
-            .filter(|secret| !(secret.name.0.is_empty() && secret.key.0.is_empty()));
-        let source = match (secret, self.value, self.env_ref) {
-            (Some(secret), _, _) => secret.into_source()?,
-            (None, Some(Value::String(text)), _) => Source::Literal(text),
-            (None, Some(value), _) => Source::Literal(value.to_string()),
-            (None, None, Some(Text(variable))) if !variable.is_empty() => Source::Env(variable),
-            (None, None, _) => Source::Literal(String::new()),
-        };
-        Ok(Property {
-            name: self.name.0,
-            source,
-        })
-    }
-}
-
-impl RawSecretRef {
-    fn into_source(self) -> Result<Source, String> {
-        let Self {
-            name: Text(name),
-            key: Text(key),
-        } = self;
-        if name.is_empty() {
-            return Err("secretKeyRef has no name".to_owned());
-        }
-        let key = if key.is_empty() { name.clone() } else { key };
-        Ok(Source::Secret { name, key })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::resources::decode::Resources;
+    use crate::resources::property::Source;
     use std::path::Path;
 
     fn read(rest: &str) -> Resources {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::component::{self, Component};
+use super::http_endpoint::{self, HttpEndpoint};
 use super::resiliency::Resiliency;
 use super::sidecar_policy;
 use super::{Error, Origin};
@@ -35,6 +36,8 @@ pub struct Resources {
     pub components: Vec<Component>,
     /// Every resiliency that can be read, in the same order.
     pub resiliencies: Vec<Resiliency>,
+    /// The same for HTTP endpoints.
+    pub http_endpoints: Vec<HttpEndpoint>,
     /// Every policy, not decoded yet: only the one that the sidecar is given counts.
     pub(crate) policies: Vec<Document>,
     /// What has no effect, though the user may think that it has.
@@ -66,6 +69,12 @@ impl Resources {
         } else if document.is("Resiliency") {
             match Resiliency::decode(document) {
                 Ok(resiliency) => self.resiliencies.push(resiliency),
+                Err(problem) => self.problems.push(problem),
+            }
+        } else if document.is(http_endpoint::KIND) {
+            self.warnings.extend(http_endpoint::warnings(&document));
+            match HttpEndpoint::decode(document) {
+                Ok(endpoint) => self.http_endpoints.push(endpoint),
                 Err(problem) => self.problems.push(problem),
             }
         } else if document.is_policy() {
@@ -397,7 +406,7 @@ mod tests {
             let components = read(&text).components;
             prop_assert_eq!(components.len(), 2);
             let expected: String = serde_json::from_str(&value).unwrap();
-            let literal = crate::resources::component::Source::Literal(expected);
+            let literal = crate::resources::property::Source::Literal(expected);
             prop_assert_eq!(&components[0].properties[0].source, &literal);
         }
     }

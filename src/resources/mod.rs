@@ -1,9 +1,9 @@
-//! What users write: components, configurations, resiliency and policies, in YAML documents and in
-//! objects of the cluster.
+//! What users write: components, HTTP endpoints, configurations, resiliency and policies, in YAML
+//! documents and in objects of the cluster.
 //!
 //! ```text
 //! source::files, source::cluster → decode (text → documents → values)
-//!     → component | configuration | resiliency | policy
+//!     → component | http_endpoint | configuration | resiliency | policy
 //! ```
 //! Nothing here knows what a component does; a value that exists has the right shape, and every
 //! failure names the file, the document and the field.
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub mod component;
 pub mod configuration;
 pub mod decode;
+pub mod http_endpoint;
+pub mod property;
 pub mod resiliency;
 pub mod sidecar_policy;
 pub mod source;

@@ -24,6 +24,20 @@ pub struct Policy {
     pub scopes_apply_to_components: bool,
     /// Which reads of secrets are logged.
     pub audit: Audit,
+    /// Whether URLs of services may be invoked.
+    pub external_urls: ExternalUrls,
+}
+
+/// Whether a caller of the API may invoke any URL. Without it, those services can be invoked that
+/// an HTTPEndpoint names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExternalUrls {
+    /// Any URL, but for addresses that hand out credentials of the machine.
+    #[default]
+    Allow,
+    /// None.
+    Deny,
 }
 
 /// Which reads of secrets are logged, each with who asked, what for, and what came of it.
@@ -71,6 +85,7 @@ impl Policy {
             allowed_namespaces: secrets.allowed_namespaces,
             scopes_apply_to_components: secrets.scopes_apply_to_components,
             audit: secrets.audit,
+            external_urls: raw.spec.invocation.external_urls,
         })
     }
 }
@@ -104,6 +119,14 @@ struct Raw {
 struct RawSpec {
     #[serde(default)]
     secrets: RawSecrets,
+    #[serde(default)]
+    invocation: RawInvocation,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct RawInvocation {
+    external_urls: ExternalUrls,
 }
 
 #[derive(Default, Deserialize)]
@@ -132,13 +155,14 @@ mod tests {
     fn reads_every_field() {
         let read = policy(
             "spec: {secrets: {defaultAccess: deny, allowedNamespaces: [a, b], \
-             scopesApplyToComponents: true, audit: all}}",
+             scopesApplyToComponents: true, audit: all}, invocation: {externalUrls: deny}}",
         );
         let expected = Policy {
             default_access: DefaultAccess::Deny,
             allowed_namespaces: vec!["a".to_owned(), "b".to_owned()],
             scopes_apply_to_components: true,
             audit: Audit::All,
+            external_urls: ExternalUrls::Deny,
         };
         assert_eq!(read, Ok(expected));
         for empty in ["spec: {}", "spec: {secrets: }", "spec: {secrets: {}}"] {
@@ -151,7 +175,8 @@ mod tests {
         for (rest, expected) in [
             (
                 "spec: {secret: {defaultAccess: deny}}",
-                "field \"spec.secret\": unknown field \"secret\", expected \"secrets\"",
+                "field \"spec.secret\": unknown field \"secret\", expected \"secrets\" or \
+                 \"invocation\"",
             ),
             (
                 "spec: {secrets: {defaultAcess: deny}}",
@@ -167,6 +192,11 @@ mod tests {
             (
                 "spec: {secrets: {allowedNamespaces: ['*']}}",
                 "field \"spec.secrets.allowedNamespaces[0]\": \"*\" is not the name of a namespace",
+            ),
+            (
+                "spec: {invocation: {externalUrls: none}}",
+                "field \"spec.invocation.externalUrls\": unknown variant \"none\", expected \
+                 \"allow\" or \"deny\"",
             ),
             (
                 "secrets: {}",

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
 
 use super::listening::listen;
-use crate::process::serve::Plain;
+use crate::process::serve::{Handshake, Plain};
 
 /// A request as the application got it.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Recorded {
     pub method: Method,
     /// Its path and query, as sent.
     pub uri: Uri,
+    /// The version of HTTP.
+    pub version: Version,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its whole body.
@@ -54,13 +56,22 @@ impl FakeApp {
     where
         F: Fn(&Recorded) -> Response<Full<Bytes>> + Send + Sync + 'static,
     {
+        Self::answering_over(Plain, answer).await
+    }
+
+    /// The same over connections that begin with a handshake, such as TLS.
+    pub async fn answering_over<H, F>(handshake: H, answer: F) -> Self
+    where
+        H: Handshake,
+        F: Fn(&Recorded) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    {
         let recorded = Arc::default();
         let (log, answer) = (Arc::clone(&recorded), Arc::new(answer));
         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
             let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
             async move { Ok::<_, Infallible>(record(request, &log, answer.as_ref()).await) }
         });
-        let (address, task) = listen(Plain, service).await;
+        let (address, task) = listen(handshake, service).await;
         Self {
             address,
             recorded,
@@ -95,6 +106,7 @@ where
     let recorded = Recorded {
         method: head.method,
         uri: head.uri,
+        version: head.version,
         headers: head.headers,
         body: body.to_bytes(),
     };

@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "tls",
             "resources",
             "components",
+            "endpoints",
             "resiliency",
         ],
     ),

@@ -16,6 +16,11 @@ pub(super) fn get(
     Response::new(proto::GetMetadataResponse {
         id: now.facts.app_id,
         registered_components: now.components.into_iter().map(component).collect(),
+        http_endpoints: now
+            .http_endpoints
+            .into_iter()
+            .map(|name| proto::MetadataHttpEndpoint { name })
+            .collect(),
         extended_metadata: now.extended.into_iter().collect(),
         app_connection_properties: Some(app(now.facts.app)),
         runtime_version: DAPR_VERSION.to_owned(),

@@ -19,6 +19,8 @@ struct View<'a> {
     enabled_features: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     components: Vec<ComponentView<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    http_endpoints: Vec<EndpointView<'a>>,
     extended: &'a BTreeMap<String, String>,
     app_connection_properties: AppView<'a>,
     actor_runtime: ActorView,
@@ -40,6 +42,11 @@ struct ComponentView<'a> {
     version: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     capabilities: &'a [String],
+}
+
+#[derive(Serialize)]
+struct EndpointView<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -92,6 +99,11 @@ pub(super) fn get(metadata: &Metadata) -> Answer {
         runtime_version: DAPR_VERSION,
         enabled_features: &now.facts.features,
         components: now.components.iter().map(component).collect(),
+        http_endpoints: now
+            .http_endpoints
+            .iter()
+            .map(|name| EndpointView { name })
+            .collect(),
         extended: &now.extended,
         app_connection_properties: app(&now.facts.app),
         actor_runtime: ActorView {

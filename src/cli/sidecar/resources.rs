@@ -10,7 +10,7 @@ use crate::api::call_log::CallLog;
 use crate::blocks::metadata::{Facts, Live, LoadedComponent, Metadata};
 use crate::process::trace::Tracer;
 use crate::registry::Registry;
-use crate::registry::snapshot::FailedComponent;
+use crate::registry::snapshot::{FailedComponent, NamedEndpoint};
 use crate::resources::configuration::{ApiRule, Configuration};
 
 /// Said in the log and in the metadata: whoever reaches a port of the API can read the secrets.
@@ -93,8 +93,19 @@ fn live(registry: &Registry, has_token: bool) -> Live {
     Live {
         stores_down: now.stores_down().into_iter().map(down).collect(),
         components: now.components.iter().map(component).collect(),
-        failed: now.failed.iter().map(failed).collect(),
+        http_endpoints: now
+            .endpoints
+            .iter()
+            .filter(|(_, endpoint)| endpoint.running.is_some())
+            .map(|(name, _)| name.clone())
+            .collect(),
         resiliencies: now.resiliency.names(),
+        failed: now
+            .failed
+            .iter()
+            .map(failed)
+            .chain(now.endpoints.iter().filter_map(failed_endpoint))
+            .collect(),
         warnings: is_open.then(|| NO_TOKEN.to_owned()).into_iter().collect(),
     }
 }
@@ -107,10 +118,20 @@ fn failed(component: &FailedComponent) -> String {
         reason,
         keeps_running,
     } = component;
-    let state = if *keeps_running {
+    let state = state(*keeps_running);
+    format!("{name} ({component_type}/{version}): {reason}{state}")
+}
+
+fn failed_endpoint((name, endpoint): (&String, &NamedEndpoint)) -> Option<String> {
+    let reason = endpoint.failure.as_ref()?;
+    let state = state(endpoint.running.is_some());
+    Some(format!("{name} (HTTPEndpoint): {reason}{state}"))
+}
+
+fn state(keeps_running: bool) -> &'static str {
+    if keeps_running {
         " (an earlier version of it runs)"
     } else {
         ""
-    };
-    format!("{name} ({component_type}/{version}): {reason}{state}")
+    }
 }

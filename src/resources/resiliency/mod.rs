@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::component::path_segment_problem;
 use super::decode::{Document, Text};
+use super::property::path_segment_problem;
 use super::{Error, Origin};
 use crate::base::duration::parse_go_duration;
 use codes::Codes;

@@ -81,12 +81,12 @@ fn sidecars_may_read_resources_in_named_namespaces_only() {
         json!([
             {
                 "apiGroups": ["dapr.io"],
-                "resources": ["components", "configurations", "resiliencies"],
+                "resources": ["components", "configurations", "httpendpoints", "resiliencies"],
                 "verbs": verbs,
             },
             {
                 "apiGroups": ["dapr.io"],
-                "resources": ["httpendpoints", "subscriptions"],
+                "resources": ["subscriptions"],
                 "verbs": ["list"],
             },
             {"apiGroups": ["sidegate.dev"], "resources": ["sidecarpolicies"], "verbs": verbs},

@@ -59,7 +59,12 @@ impl Namespace {
 
     /// Gives the service account these verbs on every kind that has an effect.
     async fn grant_all(&self, verbs: &[&str]) {
-        let kinds = ["components", "configurations", "resiliencies"];
+        let kinds = [
+            "components",
+            "configurations",
+            "httpendpoints",
+            "resiliencies",
+        ];
         self.grant("dapr.io", &kinds, verbs).await;
         self.grant("sidegate.dev", &["sidecarpolicies"], verbs)
             .await;

@@ -9,10 +9,11 @@ use crate::api_server::ApiServer;
 use crate::crds;
 
 /// The kinds of which something has an effect.
-const KINDS: [&str; 4] = [
+const KINDS: [&str; 5] = [
     "components.dapr.io",
     "configurations.dapr.io",
     "sidecarpolicies.sidegate.dev",
+    "httpendpoints.dapr.io",
     "resiliencies.dapr.io",
 ];
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 mod audit;
 #[cfg(feature = "aws")]
 mod aws;
+mod http_endpoints;
 mod kubernetes;
 mod loading;
 mod policy;

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
-use dapr::dapr::proto::runtime::v1::{GetBulkSecretRequest, GetSecretRequest};
+use dapr::dapr::proto::runtime::v1::{
+    GetBulkSecretRequest, GetMetadataRequest, GetMetadataResponse, GetSecretRequest,
+};
 use http::{Request, Response};
 use http_body_util::Full;
 use proptest::strategy::{Strategy as _, ValueTree as _};
@@ -19,8 +21,8 @@ use tonic::{Code, Status};
 
 use super::*;
 
-struct Serving {
-    http: SocketAddr,
+pub(super) struct Serving {
+    pub(super) http: SocketAddr,
     grpc: SocketAddr,
     metrics: SocketAddr,
     stop: CancellationToken,
@@ -28,7 +30,7 @@ struct Serving {
 }
 
 /// Starts a sidecar over the resources; `config.yaml` is used where it is there.
-async fn serve(files: &Files) -> Serving {
+pub(super) async fn serve(files: &Files) -> Serving {
     let mut arguments = vec![
         "--app-id=app".to_owned(),
         "--dapr-listen-addresses=127.0.0.1".to_owned(),
@@ -96,7 +98,13 @@ impl Serving {
         Ok(answer.into_inner().data)
     }
 
-    async fn end(mut self) {
+    pub(super) async fn metadata(&self) -> GetMetadataResponse {
+        let mut client = self.client().await;
+        let answer = client.get_metadata(GetMetadataRequest {}).await;
+        answer.unwrap().into_inner()
+    }
+
+    pub(super) async fn end(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.running.join_next().await {
             ended.unwrap();

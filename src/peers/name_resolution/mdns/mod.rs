@@ -67,7 +67,10 @@ pub(super) async fn start(
         Err(error) => {
             let error: Error = error;
             let problem = with_causes(&error);
-            warn!(error = problem, "Other sidecars of this machine are not found by files");
+            warn!(
+                error = problem,
+                "Other sidecars of this machine are not found by files"
+            );
             None
         }
     };

@@ -40,6 +40,13 @@ pub const COMPONENT: Kind = Kind {
     plural: "components",
 };
 
+/// HTTP endpoints.
+pub const HTTP_ENDPOINT: Kind = Kind {
+    kind: crate::resources::http_endpoint::KIND,
+    plural: "httpendpoints",
+    ..COMPONENT
+};
+
 /// Configurations.
 pub const CONFIGURATION: Kind = Kind {
     kind: "Configuration",
@@ -64,20 +71,13 @@ pub const SIDECAR_POLICY: Kind = Kind {
 };
 
 /// Kinds of Dapr's that have no effect in this build.
-pub const WITHOUT_EFFECT: [Kind; 2] = [
-    Kind {
-        version: "v2alpha1",
-        api_version: "dapr.io/v2alpha1",
-        kind: "Subscription",
-        plural: "subscriptions",
-        ..COMPONENT
-    },
-    Kind {
-        kind: "HTTPEndpoint",
-        plural: "httpendpoints",
-        ..COMPONENT
-    },
-];
+pub const WITHOUT_EFFECT: [Kind; 1] = [Kind {
+    version: "v2alpha1",
+    api_version: "dapr.io/v2alpha1",
+    kind: "Subscription",
+    plural: "subscriptions",
+    ..COMPONENT
+}];
 
 impl Kind {
     /// An object of this kind as a document. Of its metadata only the name is kept: what kubectl

@@ -11,12 +11,9 @@
 //!
 //! No redirect is followed, no proxy is used, and every certificate is verified.
 
-use bytes::Bytes;
 use http::{HeaderMap, Method};
-use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::base::method_path::MethodPath;
-use crate::process::tasks::BoxError;
 
 mod addresses;
 mod body;
@@ -32,8 +29,7 @@ mod tests;
 pub use endpoint::{BuildError, Endpoint, Settings};
 pub use external::{External, RawUrl, RawUrlError};
 
-/// The body of a request or of an answer. It streams; the caller limits what it sends.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub use crate::process::body::Body;
 
 /// A call as a caller made it: nothing is stripped from the headers yet.
 #[derive(Debug)]

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! caller's sidecar:  api::http | api::grpc → call ─┬─ own app ──────────────▶ local → app_channel
-//!                                                  └─ another ─▶ remote → peers ─▶ its sidecar
+//!                                                  ├─ another ─▶ remote → peers ─▶ its sidecar
+//!                                                  └─ a URL or an HTTPEndpoint ─▶ outside → endpoints
 //! app's sidecar:     api::internal → serve ───────────────────────────────▶ local → app_channel
 //! ```
 //! [`proxy`] does the same for calls of a gRPC app's own services.
 
 pub mod headers;
 mod local;
+mod outside;
 mod proxy;
 mod remote;
 
@@ -23,12 +25,14 @@ use bytes::Bytes;
 use super::error::{Error, Reason};
 use crate::app_channel::AppChannel;
 use crate::base::method_path::MethodPathError;
+use crate::endpoints::{External, RawUrl};
 use crate::peers::Replay;
 use crate::peers::name_resolution::Lookup;
 use crate::process::body::{Body, CollectError, collect};
 use crate::registry::Registry;
 use crate::resiliency::{Policy, Stopped, Verdict};
 use headers::Identity;
+use outside::Outside;
 use remote::Remote;
 
 /// Calls methods of apps.
@@ -39,6 +43,8 @@ pub struct Invoke {
     max_body_bytes: usize,
     registry: Arc<Registry>,
     remote: Option<Remote>,
+    /// Services that callers name by URL.
+    external: External,
 }
 
 /// What a call leads to.
@@ -47,6 +53,8 @@ enum Target<'a> {
     Own,
     /// An app beside another sidecar.
     Peer(&'a Remote, Lookup<'a>),
+    /// An HTTP service without a sidecar.
+    Outside(Outside<'a>),
 }
 
 /// Why a call did not get an answer, without the name of its target.
@@ -98,6 +106,7 @@ impl Invoke {
             max_body_bytes,
             registry,
             remote: None,
+            external: External::new(),
         }
     }
 
@@ -137,6 +146,11 @@ impl Invoke {
                 let resiliency = Arc::clone(&self.registry.peek().resiliency);
                 let policy = resiliency.app(target, message.head.path.as_str());
                 remote.call(&app, message, &identity, &policy).await
+            }
+            Target::Outside(outside) => {
+                let resiliency = Arc::clone(&self.registry.peek().resiliency);
+                let policy = resiliency.own_app(target, message.head.path.as_str());
+                outside.call(message, &policy, self.max_body_bytes).await
             }
         }
     }
@@ -202,8 +216,14 @@ impl Invoke {
     fn resolve<'a>(&'a self, target: &'a str) -> Result<Target<'a>, Failure> {
         let (app_id, namespace) = target.split_once('.').unwrap_or((target, &self.namespace));
         let unknown = |text| Failure::new(Reason::InvokeTargetUnknown, text);
-        if target.contains("://") {
-            return Err(unknown(format!("couldn't find service: {target}")));
+        if let Some(url) = RawUrl::parse(target) {
+            let url = url.map_err(|error| unknown(error.to_string()))?;
+            let urls = self.registry.peek().policy.external_urls;
+            return Ok(Target::Outside(Outside::Url(&self.external, url, urls)));
+        }
+        if let Some(endpoint) = self.registry.peek().endpoint(target) {
+            let endpoint = endpoint.map_err(|error| unknown(error.to_string()))?;
+            return Ok(Target::Outside(Outside::Endpoint(Arc::clone(endpoint))));
         }
         if app_id.is_empty() || namespace.contains('.') || target.contains(['/', '@', ':']) {
             return Err(unknown(format!("invalid app id {target}")));

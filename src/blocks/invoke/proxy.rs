@@ -47,6 +47,10 @@ impl Invoke {
                 headers::proxied_response(answer.headers_mut());
                 Ok(answer)
             }
+            Target::Outside(_) => {
+                let text = "gRPC calls pass through to apps only";
+                Err(Failure::new(Reason::ProxyRefused, text))
+            }
         }
     }
 

@@ -16,6 +16,7 @@ const ALL: &[Reason] = &[
     Reason::MalformedRequest,
     Reason::BodyRead,
     Reason::BodyTooLarge,
+    Reason::MiddlewareUnavailable,
     Reason::SecretStoresNotConfigured,
     Reason::SecretStoreNotFound,
     Reason::SecretDenied,
@@ -52,8 +53,11 @@ Besides these:
 |---|---|
 | 401, text `invalid api token`; gRPC `Unauthenticated`, message `Unauthorized`, with an \
 ErrorInfo | The token is missing or wrong. |
+| 401, text `Unauthorized`, header `WWW-Authenticate: Bearer` | The pipeline wants a bearer \
+token, and there is none that counts. |
 | 404 `ERR_DIRECT_INVOKE`; gRPC `Unimplemented` or `Unknown` | This build or its configuration \
 does not serve the API, or there is none of that name. |
+| 429, text, header `Retry-After` | The pipeline limits the rate of requests of one caller. |
 | 431 | The headers are larger than `--read-buffer-size`. |
 ";
 

@@ -11,6 +11,7 @@ use crate::auth::tokens::ApiTokens;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
+use crate::blocks::pipeline::Pipeline;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
 use crate::process::trace::Tracer;
@@ -34,6 +35,8 @@ pub struct Blocks {
     pub invoke: Arc<Invoke>,
     /// What the sidecar says of itself.
     pub metadata: Arc<Metadata>,
+    /// The middlewares that calls of the HTTP API go through.
+    pub pipeline: Pipeline,
     /// The secrets of the stores that run.
     pub secrets: Secrets,
     /// Ends the process.

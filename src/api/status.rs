@@ -75,6 +75,7 @@ pub fn of(reason: Reason) -> Row {
         Reason::MalformedRequest => row(400, "ERR_MALFORMED_REQUEST", InvalidArgument),
         Reason::BodyRead => row(400, "ERR_BODY_READ", InvalidArgument),
         Reason::BodyTooLarge => row(413, "ERR_BODY_READ", ResourceExhausted),
+        Reason::MiddlewareUnavailable => row(500, "ERR_MIDDLEWARE_UNAVAILABLE", Unavailable),
         Reason::SecretStoresNotConfigured => {
             row(500, "ERR_SECRET_STORES_NOT_CONFIGURED", FailedPrecondition)
         }

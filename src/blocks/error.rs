@@ -18,6 +18,8 @@ pub enum Reason {
     BodyRead,
     /// A body above the limit.
     BodyTooLarge,
+    /// A middleware of the pipeline does not run, so that no call may pass.
+    MiddlewareUnavailable,
     /// No secret store is loaded at all.
     SecretStoresNotConfigured,
     /// No secret store of that name.

@@ -4,5 +4,6 @@ pub mod error;
 pub mod health;
 pub mod invoke;
 pub mod metadata;
+pub mod pipeline;
 pub mod secrets;
 pub mod shutdown;

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 
 use super::metadata::Reader;
+#[cfg(feature = "remote")]
+use super::middleware::bearer::Bearer;
+use super::middleware::ratelimit::RateLimit;
+use super::middleware::routeralias::RouterAlias;
+use super::middleware::{Middleware, SharedMiddleware};
 use super::secret_store::SecretStore;
 #[cfg(feature = "aws")]
 use super::secret_store::aws::{parameter_store::ParameterStore, secrets_manager::SecretsManager};
@@ -23,6 +28,8 @@ use crate::process::kubernetes::Access;
 
 /// The category of secret stores.
 const SECRET_STORES: &str = "secretstores.";
+/// The category of middlewares.
+const MIDDLEWARES: &str = "middleware.";
 
 /// The categories that daprd 1.18 knows, each with its dot.
 pub const CATEGORIES: [&str; 11] = [
@@ -31,7 +38,7 @@ pub const CATEGORIES: [&str; 11] = [
     "conversation.",
     "crypto.",
     "lock.",
-    "middleware.",
+    MIDDLEWARES,
     "nameresolution.",
     "pubsub.",
     SECRET_STORES,
@@ -44,6 +51,8 @@ pub const CATEGORIES: [&str; 11] = [
 pub enum Category {
     /// A secret store.
     SecretStore,
+    /// A middleware.
+    Middleware,
     /// A category of Dapr's that this build does not serve.
     Unserved,
     /// No category at all.
@@ -55,16 +64,34 @@ pub enum Category {
 pub enum Backend {
     /// A secret store.
     SecretStore(Arc<dyn SecretStore>),
+    /// A middleware, for pipelines.
+    Middleware(SharedMiddleware),
 }
 
 impl Backend {
+    /// The secret store, where it is one.
+    pub fn secret_store(&self) -> Option<&Arc<dyn SecretStore>> {
+        match self {
+            Self::SecretStore(store) => Some(store),
+            Self::Middleware(_) => None,
+        }
+    }
+
+    /// The middleware, where it is one.
+    pub fn middleware(&self) -> Option<&SharedMiddleware> {
+        match self {
+            Self::Middleware(middleware) => Some(middleware),
+            Self::SecretStore(_) => None,
+        }
+    }
+
     /// What it can do, in the words of `/v1.0/metadata`.
     pub fn capabilities(&self) -> Vec<&'static str> {
         match self {
             Self::SecretStore(store) if store.has_multiple_keys() => {
                 vec!["MULTIPLE_KEY_VALUES_PER_SECRET"]
             }
-            Self::SecretStore(_) => Vec::new(),
+            Self::SecretStore(_) | Self::Middleware(_) => Vec::new(),
         }
     }
 }
@@ -76,6 +103,7 @@ pub fn category(component_type: &str) -> Category {
         .find(|category| component_type.starts_with(*category))
     {
         Some(&SECRET_STORES) => Category::SecretStore,
+        Some(&MIDDLEWARES) => Category::Middleware,
         Some(_) => Category::Unserved,
         None => Category::Unknown,
     }
@@ -127,12 +155,43 @@ const SECRET_STORE_TYPES: &[(&str, SecretStoreType)] = {
     ]
 };
 
+/// A middleware that this build makes.
+#[derive(Clone, Copy)]
+enum MiddlewareType {
+    Bearer,
+    RateLimit,
+    RouterAlias,
+}
+
+const MIDDLEWARE_TYPES: &[(&str, MiddlewareType)] = &[
+    ("middleware.http.bearer", MiddlewareType::Bearer),
+    ("middleware.http.ratelimit", MiddlewareType::RateLimit),
+    ("middleware.http.routeralias", MiddlewareType::RouterAlias),
+];
+
+/// The middlewares of daprd 1.18 that this build does not make.
+const UNSERVED_MIDDLEWARE_TYPES: [&str; 7] = [
+    "middleware.http.oauth2",
+    "middleware.http.oauth2clientcredentials",
+    "middleware.http.opa",
+    "middleware.http.routerchecker",
+    "middleware.http.sentinel",
+    "middleware.http.uppercase",
+    "middleware.http.wasm",
+];
+
 /// The types of secret stores, for error texts.
 pub(super) fn secret_store_types() -> String {
-    let names: Vec<_> = SECRET_STORE_TYPES
-        .iter()
-        .map(|(name, _)| format!("{name}/v1"))
-        .collect();
+    listed(SECRET_STORE_TYPES)
+}
+
+/// The types of middlewares, for error texts.
+pub(super) fn middleware_types() -> String {
+    listed(MIDDLEWARE_TYPES)
+}
+
+fn listed<T>(types: &[(&str, T)]) -> String {
+    let names: Vec<_> = types.iter().map(|(name, _)| format!("{name}/v1")).collect();
     names.join(", ")
 }
 
@@ -147,14 +206,20 @@ pub struct Host<'a> {
 
 /// Makes the back end of a component and starts it. Setting a limit on the time is the caller's.
 pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Backend, Error> {
-    let store_type = match category(&component.component_type) {
-        Category::SecretStore => secret_store_type(component)?,
-        Category::Unserved | Category::Unknown => {
-            return Err(Error::UnknownCategory {
-                component_type: component.component_type.clone(),
-            });
-        }
-    };
+    match category(&component.component_type) {
+        Category::SecretStore => Ok(Backend::SecretStore(secret_store(component, host).await?)),
+        Category::Middleware => Ok(Backend::Middleware(middleware(component).await?)),
+        Category::Unserved | Category::Unknown => Err(Error::UnknownCategory {
+            component_type: component.component_type.clone(),
+        }),
+    }
+}
+
+async fn secret_store(
+    component: &ResolvedComponent,
+    host: Host<'_>,
+) -> Result<Arc<dyn SecretStore>, Error> {
+    let store_type = secret_store_type(component)?;
     let mut reader = Reader::new(component)?;
     let store: Arc<dyn SecretStore> = match store_type {
         SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, host.environment)?),
@@ -166,7 +231,55 @@ pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Back
         }
     };
     reader.warn_unknown();
-    Ok(Backend::SecretStore(store))
+    Ok(store)
+}
+
+async fn middleware(component: &ResolvedComponent) -> Result<SharedMiddleware, Error> {
+    let middleware_type = middleware_type(&component.component_type, &component.version)?;
+    let mut reader = Reader::new(component)?;
+    let middleware: Arc<dyn Middleware> = match middleware_type {
+        MiddlewareType::Bearer => bearer(&component.name, &mut reader).await?,
+        MiddlewareType::RateLimit => Arc::new(RateLimit::start(&mut reader)?),
+        MiddlewareType::RouterAlias => Arc::new(RouterAlias::start(&mut reader)?),
+    };
+    reader.warn_unknown();
+    Ok(middleware)
+}
+
+#[cfg(feature = "remote")]
+async fn bearer(name: &str, reader: &mut Reader<'_>) -> Result<SharedMiddleware, Error> {
+    Ok(Arc::new(Bearer::start(name, reader).await?))
+}
+
+#[cfg(not(feature = "remote"))]
+async fn bearer(_: &str, _: &mut Reader<'_>) -> Result<SharedMiddleware, Error> {
+    let problem = "this build cannot read the keys of an issuer: it was made without the feature \
+                   \"remote\"";
+    Err(Error::Init(problem.to_owned()))
+}
+
+/// Whether this build makes a type of middleware.
+///
+/// # Errors
+///
+/// A type that nobody knows, or that only Dapr has.
+pub fn check_middleware_type(component_type: &str, version: &str) -> Result<(), Error> {
+    middleware_type(component_type, version).map(|_| ())
+}
+
+fn middleware_type(component_type: &str, version: &str) -> Result<MiddlewareType, Error> {
+    let wanted = component_type.to_lowercase();
+    let known = MIDDLEWARE_TYPES.iter().find(|(name, _)| *name == wanted);
+    match known {
+        Some((_, middleware_type)) if is_first(version) => Ok(*middleware_type),
+        _ if UNSERVED_MIDDLEWARE_TYPES.contains(&&*wanted) => Err(Error::UnservedMiddleware {
+            component_type: component_type.to_owned(),
+        }),
+        _ => Err(Error::UnknownMiddleware {
+            component_type: component_type.to_owned(),
+            version: version.to_owned(),
+        }),
+    }
 }
 
 /// A store that is reached over the network, behind its limits.
@@ -194,12 +307,15 @@ async fn remote_store(
 }
 
 /// `v1`, the older `v0` and no version at all mean the same.
+fn is_first(version: &str) -> bool {
+    matches!(version.to_lowercase().as_str(), "" | "v0" | "v1")
+}
+
 fn secret_store_type(component: &ResolvedComponent) -> Result<SecretStoreType, Error> {
     let wanted = component.component_type.to_lowercase();
-    let is_first = matches!(component.version.to_lowercase().as_str(), "" | "v0" | "v1");
     SECRET_STORE_TYPES
         .iter()
-        .find(|(name, _)| is_first && *name == wanted)
+        .find(|(name, _)| is_first(&component.version) && *name == wanted)
         .map(|(_, store_type)| *store_type)
         .ok_or_else(|| Error::UnknownSecretStore {
             component_type: component.component_type.clone(),
@@ -252,6 +368,53 @@ mod tests {
                 "{component_type}: {error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn knows_what_middlewares_dapr_has_beside_its_own() {
+        let accepted = "accepted are middleware.http.bearer/v1, middleware.http.ratelimit/v1, \
+                        middleware.http.routeralias/v1";
+        for (component_type, version) in [
+            ("middleware.http.ratelimit", "v1"),
+            ("middleware.http.RateLimit", ""),
+        ] {
+            assert!(build_type(component_type, version).await.is_ok());
+        }
+        for component_type in UNSERVED_MIDDLEWARE_TYPES {
+            let error = build_type(component_type, "v1").await.err().unwrap();
+            assert_eq!(error.code(), "CREATE_COMPONENT_FAILURE");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "middleware {component_type} is not served by this build, and a middleware is \
+                     never skipped; {accepted}"
+                )
+            );
+        }
+        for (component_type, version) in [
+            ("middleware.http.ratelimit", "v2"),
+            ("middleware.http.beerer", "v1"),
+            ("middleware.grpc.bearer", "v1"),
+        ] {
+            let error = build_type(component_type, version).await.err().unwrap();
+            let expected =
+                format!("couldn't find middleware {component_type}/{version}; {accepted}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[tokio::test]
+    async fn says_what_a_build_lacks() {
+        let error = build_type("middleware.http.bearer", "v1")
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.to_string(),
+            "this build cannot read the keys of an issuer: it was made without the feature \
+             \"remote\""
+        );
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ pub mod catalog;
 )]
 mod http_client;
 pub mod metadata;
+pub mod middleware;
 mod retry_after;
 pub mod secret_store;
 
@@ -63,6 +64,28 @@ pub enum Error {
         /// The version.
         version: String,
     },
+    /// A type of middleware that there is not.
+    #[error(
+        "couldn't find middleware {component_type}/{version}; accepted are {}",
+        catalog::middleware_types()
+    )]
+    UnknownMiddleware {
+        /// The type.
+        component_type: String,
+        /// The version.
+        version: String,
+    },
+    /// A type of middleware that Dapr has. It may be the one that refuses, so that nothing goes on
+    /// without it.
+    #[error(
+        "middleware {component_type} is not served by this build, and a middleware is never \
+         skipped; accepted are {}",
+        catalog::middleware_types()
+    )]
+    UnservedMiddleware {
+        /// The type.
+        component_type: String,
+    },
     /// A setting that cannot be used.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -75,9 +98,10 @@ impl Error {
     /// Dapr's code of this failure, which its messages carry in brackets.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::UnknownCategory { .. } | Self::UnknownSecretStore { .. } => {
-                "CREATE_COMPONENT_FAILURE"
-            }
+            Self::UnknownCategory { .. }
+            | Self::UnknownSecretStore { .. }
+            | Self::UnknownMiddleware { .. }
+            | Self::UnservedMiddleware { .. } => "CREATE_COMPONENT_FAILURE",
             Self::Metadata(_) | Self::Init(_) => "INIT_COMPONENT_FAILURE",
         }
     }

@@ -60,7 +60,7 @@ impl Reconciler {
             }
         }
         let running = by_store.iter().filter_map(|(store, secrets)| {
-            let store = &self.running.get(*store)?.secret_store;
+            let store = self.running.get(*store)?.secret_store.as_ref()?;
             Some(store.changed(secrets).boxed())
         });
         let running: Vec<_> = running.collect();

@@ -22,6 +22,7 @@ use crate::resources::sidecar_policy::DefaultAccess;
 mod builtin;
 mod endpoints;
 mod follow;
+pub(crate) mod pipelines;
 mod plan;
 mod reconcile;
 mod referrer;
@@ -169,6 +170,20 @@ impl Registry {
         Arc::new(Self {
             snapshot: Arc::default(),
         })
+    }
+
+    /// A registry that holds this and nothing else.
+    #[cfg(test)]
+    pub(crate) fn holding(snapshot: Snapshot) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        })
+    }
+
+    /// Takes something else in place of what it holds.
+    #[cfg(test)]
+    pub(crate) fn replace(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
     }
 
     /// What runs now. Look once per request.

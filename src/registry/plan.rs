@@ -129,7 +129,7 @@ fn is_denied(component: &Component, denied: &[String]) -> bool {
 }
 
 /// `v1`, the older `v0` and no version name the same implementation.
-fn is_same_version(one: &str, other: &str) -> bool {
+pub(super) fn is_same_version(one: &str, other: &str) -> bool {
     let first = |version: &str| matches!(version.to_ascii_lowercase().as_str(), "" | "v0" | "v1");
     one.eq_ignore_ascii_case(other) || (first(one) && first(other))
 }

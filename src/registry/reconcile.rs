@@ -10,6 +10,7 @@ use tracing::info;
 
 use super::builtin::KUBERNETES_STORE;
 use super::endpoints::Endpoints;
+use super::pipelines::Pipelines;
 use super::plan::{Filter, Plan, groups, plan};
 use super::referrer::Referrer;
 use super::report::{self, Failure, Report};
@@ -22,9 +23,10 @@ use super::snapshot::{
 use super::sources::Sources;
 use super::{Error, RegistryConfig};
 use crate::components::catalog::{self, Backend};
+use crate::components::middleware::SharedMiddleware;
 use crate::process::tasks::with_causes;
 use crate::resources::component::Component;
-use crate::resources::configuration::Configuration;
+use crate::resources::configuration::{Configuration, Handler};
 use crate::resources::decode::{Document, Resources};
 use crate::resources::resiliency::Resiliency;
 
@@ -85,7 +87,21 @@ pub(super) struct Running {
     component: Arc<Component>,
     references: Arc<References>,
     backend: Backend,
-    pub(super) secret_store: Arc<LoadedSecretStore>,
+    /// Where it is one.
+    pub(super) secret_store: Option<Arc<LoadedSecretStore>>,
+}
+
+impl Running {
+    /// The middleware that it is, where it is one of this type and version.
+    pub(super) fn middleware(&self, wanted: &Handler) -> Option<&SharedMiddleware> {
+        let Component {
+            component_type,
+            version,
+            ..
+        } = &*self.component;
+        let is_wanted = wanted.is_of(component_type, version);
+        self.backend.middleware().filter(|_| is_wanted)
+    }
 }
 
 impl Reconciler {
@@ -337,12 +353,12 @@ impl Reconciler {
         }
     }
 
-    /// A back end with the rules that limit it now.
-    fn limited(&self, name: &str, backend: &Backend) -> Arc<LoadedSecretStore> {
-        let Backend::SecretStore(store) = backend;
+    /// A secret store with the rules that limit it now.
+    fn limited(&self, name: &str, backend: &Backend) -> Option<Arc<LoadedSecretStore>> {
+        let store = Arc::clone(backend.secret_store()?);
         let namespace = self.config.namespace.as_deref().unwrap_or_default();
-        let store = Arc::clone(store);
-        Arc::new(LoadedSecretStore::new(store, &self.rules, name, namespace))
+        let store = LoadedSecretStore::new(store, &self.rules, name, namespace);
+        Some(Arc::new(store))
     }
 
     /// Takes over new rules, also for components that run.
@@ -389,9 +405,10 @@ impl Reconciler {
             configuration: Arc::clone(&self.rules.configuration),
             policy: Arc::clone(&self.rules.policy),
             resiliency: self.resiliencies.current(),
+            pipelines: Pipelines::new(&self.taken_at_start, &next),
             secret_stores: next
                 .iter()
-                .map(|(name, run)| (name.clone(), Arc::clone(&run.secret_store)))
+                .filter_map(|(name, run)| Some((name.clone(), run.secret_store.clone()?)))
                 .collect(),
         }));
         self.running = next;
@@ -399,8 +416,7 @@ impl Reconciler {
 }
 
 fn secret_store(running: &BTreeMap<String, Running>, name: &str) -> Option<Arc<LoadedSecretStore>> {
-    let running = running.get(name)?;
-    Some(Arc::clone(&running.secret_store))
+    running.get(name)?.secret_store.clone()
 }
 
 fn loaded(run: &Running) -> LoadedComponent {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use super::pipelines::Pipelines;
 use super::rules::Rules;
 use super::scope::Scope;
 use crate::components::secret_store::{
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub policy: Arc<Policy>,
     /// What counts when calls fail.
     pub resiliency: Arc<Resiliency>,
+    /// The pipelines, as the configuration of the start names them, with the middlewares of now.
+    pub(crate) pipelines: Pipelines,
     pub(crate) secret_stores: HashMap<String, Arc<LoadedSecretStore>>,
 }
 

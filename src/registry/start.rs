@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use super::pipelines;
 use super::reconcile::Reconciler;
 use super::report;
 use super::rules::Rules;
@@ -41,7 +42,8 @@ pub(super) async fn start(
         policy: Arc::new(policy),
     };
     let mut reconciler = Reconciler::new(config, rules);
-    let fatal = reconciler.load(resources, warnings).await?;
+    let mut fatal = reconciler.load(resources, warnings).await?;
+    fatal.extend(pipelines::problems(&reconciler.snapshot().load()));
     if !fatal.is_empty() {
         return Err(Error::Components(fatal));
     }

@@ -14,6 +14,7 @@ pub mod fake_grpc_app;
 pub mod fake_secret_manager;
 pub mod faulty_road;
 pub mod http_client;
+pub mod issuer;
 pub mod listening;
 pub mod mounted_secret;
 pub mod page;

@@ -13,6 +13,7 @@ use sidegate::base::token::Token;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::Invoke;
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
+use sidegate::blocks::pipeline::Pipeline;
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
@@ -49,6 +50,7 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
         health: Health::new("app", Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, "app", "", 1024, Registry::empty())),
         metadata: Arc::new(Metadata::new(facts, live)),
+        pipeline: Pipeline::http(Registry::empty()),
         secrets: Secrets::new(Registry::empty()),
         shutdown: Shutdown::default(),
     };

@@ -10,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use sidegate::base::environment::Environment;
-use sidegate::components::catalog::{Backend, Host, build};
+use sidegate::components::catalog::{Host, build};
 use sidegate::components::secret_store::{RequestMetadata, SecretStore};
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::contract::{self, component};
@@ -42,8 +42,7 @@ async fn store(
         cluster: &Access::InCluster,
     };
     let built = build(&component(component_type, &properties), host).await;
-    let Backend::SecretStore(store) = built.unwrap();
-    store
+    Arc::clone(built.unwrap().secret_store().unwrap())
 }
 
 /// One call of an API, as the server wants it: it looks at no signature.

@@ -88,6 +88,10 @@ const HOMES: &[Home] = &[
         homes: &["src/components/http_client"],
     },
     Home {
+        path: &["jsonwebtoken"],
+        homes: &["src/components/middleware/bearer"],
+    },
+    Home {
         path: &["opentelemetry_proto"],
         homes: &["src/process/trace/export"],
     },

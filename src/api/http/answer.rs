@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::api::status;
 use crate::blocks::error::{Error, Reason};
+use crate::blocks::pipeline::Rejection;
 
 /// An answer of the HTTP API.
 pub(crate) type Answer = Response<Body>;
@@ -55,6 +56,13 @@ pub(crate) fn no_content() -> Answer {
 /// 401 in the words of Dapr, which clients compare.
 pub(crate) fn unauthorized() -> Answer {
     text(StatusCode::UNAUTHORIZED, "invalid api token\n")
+}
+
+/// What a middleware answers.
+pub(crate) fn rejected(rejection: Rejection) -> Answer {
+    let mut answer = text(rejection.status, rejection.body);
+    answer.headers_mut().extend(rejection.headers);
+    answer
 }
 
 /// A path with an escape that is none.

@@ -24,7 +24,7 @@ use crate::process::trace::span::Span;
 
 use super::access::Protocol;
 use super::call_log::{CallLog, HttpCall};
-use super::routes::{self, CleanPath, Match, ROUTES, RouteId, Surface};
+use super::routes::{self, CleanPath, Match, PathError, ROUTES, RouteId, Surface};
 use super::{Blocks, Door};
 use answer::Answer;
 use cors::{Cors, Origin};
@@ -36,6 +36,7 @@ mod health;
 mod invoke;
 mod metadata;
 mod metrics;
+mod pipeline;
 pub(crate) mod query;
 mod secrets;
 mod shutdown;
@@ -84,15 +85,8 @@ impl HttpApi {
     ///
     /// Invariant: `Pass` means a valid token, or a route that is exempt.
     fn admit(&self, head: &mut Parts) -> Verdict {
-        let (found, is_readable) = match CleanPath::parse(head.uri.path()) {
-            Ok(path) => {
-                let found = routes::find(self.surface, &head.method, &path);
-                let changed = path.is_changed().then(|| path.as_str().to_owned());
-                if let Some(path) = changed {
-                    head.uri = with_path(&head.uri, &path);
-                }
-                (found, true)
-            }
+        let (found, is_readable) = match self.route(head) {
+            Ok(found) => (found, true),
             Err(_) => (Match::FALLBACK, false),
         };
         let refuse = |answer| Verdict::Refuse(found.index, answer);
@@ -119,6 +113,17 @@ impl HttpApi {
             return refuse(answer::failure(&self.too_large()));
         }
         Verdict::Pass(found)
+    }
+
+    /// Finds the route of a call, whose path becomes the normalised one.
+    fn route(&self, head: &mut Parts) -> Result<Match, PathError> {
+        let path = CleanPath::parse(head.uri.path())?;
+        let found = routes::find(self.surface, &head.method, &path);
+        let changed = path.is_changed().then(|| path.as_str().to_owned());
+        if let Some(path) = changed {
+            head.uri = with_path(&head.uri, &path);
+        }
+        Ok(found)
     }
 
     /// Whether a body is announced that is above the limit.
@@ -309,9 +314,14 @@ impl Service<Request<Incoming>> for HttpService {
             }
             Verdict::Pass(found) => {
                 let api = self.0.clone();
-                seen.logged = api.logged(&found, &head);
                 seen.span = trace::begin(&api.tracer, found.route(), &mut head);
                 Either::Right(Box::pin(async move {
+                    let route = found.index;
+                    let found = match api.through_pipeline(found, &mut head).await {
+                        Ok(found) => found,
+                        Err(answer) => return Ok(api.finish(seen, route, answer)),
+                    };
+                    seen.logged = api.logged(&found, &head);
                     let body = if body.is_end_stream() {
                         Body::empty()
                     } else {

@@ -16,6 +16,7 @@ use crate::app_channel::AppChannel;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
+use crate::blocks::pipeline::Pipeline;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
 use crate::process::metrics::Metrics;
@@ -106,6 +107,7 @@ impl Sidecar {
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke,
             metadata: Arc::new(resources::metadata(&config, registry.clone())),
+            pipeline: Pipeline::http(Arc::clone(&registry)),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

@@ -53,6 +53,21 @@ pub struct Configuration {
     pub name_resolution: Option<NameResolution>,
     /// The traces of calls.
     pub tracing: Tracing,
+    /// The middlewares of calls of the HTTP API, in their order.
+    pub http_pipeline: Vec<Handler>,
+    /// The middlewares of calls to the app over HTTP, in their order.
+    pub app_http_pipeline: Vec<Handler>,
+}
+
+/// A middleware in a pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handler {
+    /// The name of its component.
+    pub name: String,
+    /// The type that the component has to have, such as `middleware.http.bearer`.
+    pub handler_type: String,
+    /// The version that the component has to have, such as `v1`, or empty.
+    pub version: String,
 }
 
 /// The scopes of one secret store.
@@ -120,9 +135,15 @@ pub struct ApiLogging {
     pub omit_health_checks: bool,
 }
 
-/// Lists that only restrict. Those of several documents add up, so that a later file cannot drop
-/// the restrictions of an earlier one by accident.
-const RESTRICTIONS: [&str; 3] = ["api.denied", "components.deny", "secrets.scopes"];
+/// Lists that restrict. Those of several documents add up, so that a later file cannot drop the
+/// restrictions of an earlier one by accident.
+const RESTRICTIONS: [&str; 5] = [
+    "api.denied",
+    "appHttpPipeline.handlers",
+    "components.deny",
+    "httpPipeline.handlers",
+    "secrets.scopes",
+];
 /// A section whose fields belong together: a later one replaces it whole, unless it is empty.
 const REPLACED_WHOLE: &str = "nameResolution";
 
@@ -148,6 +169,8 @@ pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<Stri
     };
     let mut configuration = read(&origin, together)?;
     keep_last_scope_of_each_store(&mut configuration.secret_scopes);
+    keep_first_of_each(&mut configuration.http_pipeline);
+    keep_first_of_each(&mut configuration.app_http_pipeline);
     Ok((configuration, warnings))
 }
 
@@ -200,23 +223,6 @@ fn read(origin: &Origin, spec: Value) -> Result<Configuration, Error> {
         },
         other => other,
     })?;
-    for (field, pipeline) in [
-        ("spec.httpPipeline", &raw.http_pipeline),
-        ("spec.appHttpPipeline", &raw.app_http_pipeline),
-    ] {
-        if let Some(handler) = pipeline.handlers.first() {
-            let problem = format!(
-                "handler {:?} of type {:?} is not served by this build, and a middleware is never \
-                 skipped",
-                handler.name.0, handler.handler_type.0
-            );
-            return Err(Error::Field {
-                origin: origin.clone(),
-                field: format!("{field}.handlers[0]"),
-                problem,
-            });
-        }
-    }
     let name_resolution =
         NameResolution::read(&raw.name_resolution).map_err(|(field, problem)| Error::Field {
             origin: origin.clone(),
@@ -252,6 +258,17 @@ fn keep_last_scope_of_each_store(scopes: &mut Vec<SecretScope>) {
         kept.insert(scope.store.clone(), scope);
     }
     scopes.extend(kept.into_values());
+}
+
+/// A document that repeats what an earlier one says does not make a middleware run twice.
+fn keep_first_of_each(handlers: &mut Vec<Handler>) {
+    let mut kept: Vec<Handler> = Vec::new();
+    for handler in handlers.drain(..) {
+        if !kept.contains(&handler) {
+            kept.push(handler);
+        }
+    }
+    *handlers = kept;
 }
 
 fn section_warnings(origin: &Origin, spec: &Value) -> Vec<String> {
@@ -307,7 +324,11 @@ mod tests {
             logging: {apiLogging: {enabled: true, obfuscateURLs: true}},
             components: {deny: [state.redis]},
             features: [{name: A, enabled: true}, {name: B}],
-            httpPipeline: {handlers: []},
+            httpPipeline: {handlers: [
+                {name: auth, type: middleware.http.bearer, version: v1},
+                {name: 1, type: t, selector: {fields: [{field: f, value: v}]}},
+            ]},
+            appHttpPipeline: {handlers: []},
             tracing: {samplingRate: '0.1', otel: {endpointAddress: 'otel:4317'}},
         }"])
         .unwrap();
@@ -328,6 +349,17 @@ mod tests {
         );
         assert_eq!(configuration.denied_components, ["state.redis"]);
         assert_eq!(configuration.tracing.sampling_rate, Some(0.1));
+        let handler = |name: &str, handler_type: &str, version: &str| Handler {
+            name: name.to_owned(),
+            handler_type: handler_type.to_owned(),
+            version: version.to_owned(),
+        };
+        let handlers = [
+            handler("auth", "middleware.http.bearer", "v1"),
+            handler("1", "t", ""),
+        ];
+        assert_eq!(configuration.http_pipeline, handlers);
+        assert_eq!(configuration.app_http_pipeline, []);
         let features = [("A".to_owned(), true), ("B".to_owned(), false)];
         assert!(configuration.features.into_iter().eq(features));
     }
@@ -346,14 +378,19 @@ mod tests {
     fn later_documents_win_but_restrictions_add_up() {
         let (configuration, _) = read(&[
             "{metrics: {enabled: false, recordErrorCodes: true}, components: {deny: [a]},
-              api: {allowed: [{name: a}], denied: [{name: b}]}}",
+              api: {allowed: [{name: a}], denied: [{name: b}]},
+              httpPipeline: {handlers: [{name: a, type: t}, {name: b, type: t}]}}",
             "{metrics: {enabled: true}, components: {deny: [b]},
-              api: {allowed: [{name: c}], denied: [{name: d}]}}",
-            "{metrics: , components: {deny: }, api: }",
+              api: {allowed: [{name: c}], denied: [{name: d}]},
+              httpPipeline: {handlers: [{name: c, type: t}, {name: a, type: t}]}}",
+            "{metrics: , components: {deny: }, api: , httpPipeline: {handlers: []}}",
         ])
         .unwrap();
         assert!(configuration.metrics.enabled && configuration.metrics.record_error_codes);
         assert_eq!(configuration.denied_components, ["a", "b"]);
+        let handlers = configuration.http_pipeline.iter();
+        let handlers: Vec<_> = handlers.map(|handler| handler.name.as_str()).collect();
+        assert_eq!(handlers, ["a", "b", "c"]);
         let names = |rules: Vec<ApiRule>| rules.into_iter().map(|rule| rule.name).collect();
         let allowed: Vec<String> = names(configuration.allowed_apis);
         let denied: Vec<String> = names(configuration.denied_apis);
@@ -409,6 +446,11 @@ mod tests {
             "{api: {deny: []}}",
             "{api: {denied: [{nam: secrets}]}}",
             "{appHttpPipeline: {handlers: [{type: middleware.http.bearer}]}}",
+            "{httpPipeline: {handlers: [{name: a}]}}",
+            "{httpPipeline: {handlers: [{name: '', type: t}]}}",
+            "{httpPipeline: {handlers: [{name: a, type: t, versoin: v1}]}}",
+            "{httpPipeline: {handler: []}}",
+            "{httpPipeline: [{name: a, type: t}]}",
             "[]",
             "text",
         ] {

@@ -1,13 +1,15 @@
 //! The fields of a `Configuration` as they are written.
 //!
-//! A misspelt field in `secrets` or `api` would leave something open, so these two take no others.
+//! A misspelt field in `secrets`, `api` or a pipeline would leave something open, so these take no
+//! others.
 //! Everything else is read leniently.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::name_resolution::NameResolutionFields;
 use super::tracing::TracingFields;
-use super::{ApiLogging, ApiRule, Configuration, Metrics, SecretScope};
+use super::{ApiLogging, ApiRule, Configuration, Handler, Metrics, SecretScope};
 use crate::resources::decode::Text;
 use crate::resources::{Error, Origin};
 
@@ -23,8 +25,8 @@ pub(super) struct Spec {
     features: Vec<FeatureFields>,
     pub(super) name_resolution: NameResolutionFields,
     tracing: TracingFields,
-    pub(super) http_pipeline: PipelineFields,
-    pub(super) app_http_pipeline: PipelineFields,
+    http_pipeline: PipelineFields,
+    app_http_pipeline: PipelineFields,
 }
 
 #[derive(Default, Deserialize)]
@@ -126,17 +128,38 @@ struct FeatureFields {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct PipelineFields {
-    pub(super) handlers: Vec<HandlerFields>,
+#[serde(default, deny_unknown_fields)]
+struct PipelineFields {
+    handlers: Vec<HandlerFields>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct HandlerFields {
+#[serde(deny_unknown_fields)]
+struct HandlerFields {
+    name: Named,
+    #[serde(rename = "type")]
+    handler_type: Named,
     #[serde(default)]
-    pub(super) name: Text,
-    #[serde(default, rename = "type")]
-    pub(super) handler_type: Text,
+    version: Text,
+    /// In the kind of Dapr, whose sidecar does not look at it: a handler sees every call.
+    #[serde(default, rename = "selector")]
+    _selector: Option<IgnoredAny>,
+}
+
+/// A text that is not empty.
+#[derive(Deserialize)]
+#[serde(try_from = "Text")]
+struct Named(String);
+
+impl TryFrom<Text> for Named {
+    type Error = &'static str;
+
+    fn try_from(Text(text): Text) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("it is empty");
+        }
+        Ok(Self(text))
+    }
 }
 
 impl Spec {
@@ -162,12 +185,25 @@ impl Spec {
                 .map(|feature| (feature.name.0, feature.enabled))
                 .collect(),
             name_resolution: None,
+            http_pipeline: self.http_pipeline.into(),
+            app_http_pipeline: self.app_http_pipeline.into(),
         })
     }
 }
 
 fn texts(list: Vec<Text>) -> Vec<String> {
     list.into_iter().map(|text| text.0).collect()
+}
+
+impl From<PipelineFields> for Vec<Handler> {
+    fn from(raw: PipelineFields) -> Self {
+        let handler = |handler: HandlerFields| Handler {
+            name: handler.name.0,
+            handler_type: handler.handler_type.0,
+            version: handler.version.0,
+        };
+        raw.handlers.into_iter().map(handler).collect()
+    }
 }
 
 impl From<ScopeFields> for SecretScope {

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use sidegate::base::environment::Environment;
-use sidegate::components::catalog::{self, Backend, Host};
+use sidegate::components::catalog::{self, Host};
 use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError};
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::contract;
@@ -154,8 +154,8 @@ impl Place {
             environment,
             cluster: &access,
         };
-        let Backend::SecretStore(store) = catalog::build(&component, host).await.unwrap();
-        store
+        let built = catalog::build(&component, host).await.unwrap();
+        Arc::clone(built.secret_store().unwrap())
     }
 }
 

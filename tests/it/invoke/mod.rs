@@ -33,6 +33,7 @@ use sidegate::auth::tokens::ApiTokens;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::{Forwarding, Invoke};
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
+use sidegate::blocks::pipeline::Pipeline;
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::peers::Peers;
@@ -153,6 +154,7 @@ impl Sidecar {
             health: Health::new(app_id, Readiness::new(), Readiness::new()),
             invoke: Arc::new(invoke),
             metadata: Arc::new(Metadata::new(facts, Live::default)),
+            pipeline: Pipeline::http(Registry::empty()),
             secrets: Secrets::new(Registry::empty()),
             shutdown: Shutdown::default(),
         };

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use sidegate::base::environment::Environment;
-use sidegate::components::catalog::{Backend, Host, build};
+use sidegate::components::catalog::{Host, build};
 use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError};
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::contract::component;
@@ -27,8 +27,8 @@ async fn start(
         cluster: &Access::InCluster,
     };
     let built = build(&component(component_type, properties), host).await;
-    let Backend::SecretStore(store) = built.map_err(|error| error.to_string())?;
-    Ok(store)
+    let built = built.map_err(|error| error.to_string())?;
+    Ok(Arc::clone(built.secret_store().unwrap()))
 }
 
 async fn store(component_type: &str, server: &FakeApp, prefix: &str) -> Arc<dyn SecretStore> {

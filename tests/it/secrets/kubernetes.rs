@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use serde_json::json;
-use sidegate::components::catalog::{self, Backend, Host};
+use sidegate::components::catalog::{self, Host};
 use sidegate::process::serve::Plain;
 use sidegate::testing::contract;
 use sidegate::testing::faulty_road::FaultyRoad;
@@ -111,8 +111,8 @@ async fn a_way_to_the_server_that_goes_wrong_is_survived() {
             environment: &environment,
             cluster: &access,
         };
-        let Backend::SecretStore(store) = catalog::build(&component, host).await.unwrap();
-        store
+        let built = catalog::build(&component, host).await.unwrap();
+        Arc::clone(built.secret_store().unwrap())
     };
     contract::survives(&road, make, ("login", &[("user", "u")])).await;
 }

@@ -161,7 +161,7 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
     let files = Files::new();
     let scope = "    - storeName: s\n";
     let handler = "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nspec:\n  httpPipeline:\n    \
-                   handlers:\n    - name: h\n      type: middleware.http.oauth2\n";
+                   handlers:\n    - name: h\n      kind: middleware.http.oauth2\n";
     for (text, expected) in [
         (
             scopes(&scope.repeat(2)),
@@ -181,9 +181,8 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
         ),
         (
             handler.to_owned(),
-            "file \"DIR/c.yaml\", document 1: field \"spec.httpPipeline.handlers[0]\": \
-             handler \"h\" of type \"middleware.http.oauth2\" is not served by this build, and a \
-             middleware is never skipped",
+            "file \"DIR/c.yaml\", document 1: field \"spec.httpPipeline.handlers[0].kind\": \
+             unknown field \"kind\", expected one of \"name\", \"type\", \"version\", \"selector\"",
         ),
         (
             "kind: Nothing\n".to_owned(),

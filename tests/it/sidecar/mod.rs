@@ -5,6 +5,7 @@ mod door;
 mod life;
 mod limits;
 mod odd_requests;
+mod pipeline;
 mod process;
 mod tracing;
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use sidegate::base::environment::Environment;
-use sidegate::components::catalog::{Backend, Host, build};
+use sidegate::components::catalog::{Host, build};
 use sidegate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
@@ -46,8 +46,8 @@ async fn store_at(
         environment: &environment,
         cluster: &Access::InCluster,
     };
-    let Backend::SecretStore(store) = build(&component, host).await.unwrap();
-    store
+    let built = build(&component, host).await.unwrap();
+    Arc::clone(built.secret_store().unwrap())
 }
 
 async fn store(

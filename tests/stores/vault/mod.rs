@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sidegate::base::environment::Environment;
-use sidegate::components::catalog::{Backend, Host, build};
+use sidegate::components::catalog::{Host, build};
 use sidegate::components::secret_store::{RequestMetadata, SecretStore, StoreError};
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::contract;
@@ -27,8 +27,8 @@ async fn store(properties: &[(&str, &str)]) -> Arc<dyn SecretStore> {
         environment: &Environment::default(),
         cluster: &Access::InCluster,
     };
-    let Backend::SecretStore(store) = build(&component, host).await.unwrap();
-    store
+    let built = build(&component, host).await.unwrap();
+    Arc::clone(built.secret_store().unwrap())
 }
 
 /// The store of a server with its root token, and more properties.

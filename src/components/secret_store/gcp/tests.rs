@@ -6,7 +6,7 @@ use google_cloud_auth::credentials::mds;
 
 use super::*;
 use crate::base::environment::Environment;
-use crate::components::catalog::{self, Backend, Host};
+use crate::components::catalog::{self, Host};
 use crate::components::secret_store::guarded::Guarded;
 use crate::process::kubernetes::Access;
 use crate::testing::contract::{self, component};
@@ -32,8 +32,7 @@ async fn store(endpoint: &str, more: &[(&str, &str)]) -> Arc<dyn SecretStore> {
         cluster: &Access::InCluster,
     };
     let built = catalog::build(&component(TYPE, &properties), host).await;
-    let Backend::SecretStore(store) = built.unwrap();
-    store
+    Arc::clone(built.unwrap().secret_store().unwrap())
 }
 
 #[tokio::test]

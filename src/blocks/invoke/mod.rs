@@ -11,6 +11,7 @@
 pub mod headers;
 mod local;
 mod outside;
+mod pipeline;
 mod proxy;
 mod remote;
 
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::error::{Error, Reason};
+use super::pipeline::Pipeline;
 use crate::app_channel::AppChannel;
 use crate::base::method_path::MethodPathError;
 use crate::endpoints::{External, RawUrl};
@@ -33,6 +35,7 @@ use crate::registry::Registry;
 use crate::resiliency::{Policy, Stopped, Verdict};
 use headers::Identity;
 use outside::Outside;
+use pipeline::Outcome;
 use remote::Remote;
 
 /// Calls methods of apps.
@@ -42,6 +45,7 @@ pub struct Invoke {
     namespace: String,
     max_body_bytes: usize,
     registry: Arc<Registry>,
+    pipeline: Pipeline,
     remote: Option<Remote>,
     /// Services that callers name by URL.
     external: External,
@@ -104,6 +108,7 @@ impl Invoke {
             app_id: app_id.to_owned(),
             namespace: namespace.to_owned(),
             max_body_bytes,
+            pipeline: Pipeline::app_http(Arc::clone(&registry)),
             registry,
             remote: None,
             external: External::new(),
@@ -189,7 +194,14 @@ impl Invoke {
             let text = "app channel is not initialized";
             return Err(Failure::new(Reason::AppChannelMissing, text));
         };
-        local::call(app, message, identity).await
+        if app.config().protocol.is_grpc() {
+            return local::call(app, message, identity).await;
+        }
+        let Message { head, body } = message;
+        match pipeline::through(&self.pipeline, head).await? {
+            Outcome::Passed(head) => local::call(app, Message { head, body }, identity).await,
+            Outcome::Answered(answer) => Ok(answer),
+        }
     }
 
     /// The whole body of an answer, for a caller who cannot take it as a stream.

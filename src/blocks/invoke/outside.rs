@@ -62,7 +62,9 @@ impl Outside<'_> {
                 return too_large();
             }
             let reason = match error {
-                endpoints::Error::UrlsDenied => Reason::InvokeDenied,
+                endpoints::Error::UrlsDenied | endpoints::Error::AddressRefused { .. } => {
+                    Reason::InvokeDenied
+                }
                 endpoints::Error::Method(_) => Reason::InvokeMethodInvalid,
                 _ => Reason::InvokeFailed,
             };

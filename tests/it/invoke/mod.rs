@@ -34,6 +34,7 @@ use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::{Forwarding, Invoke};
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::blocks::pipeline::Pipeline;
+use sidegate::blocks::pipeline::Pipeline;
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::peers::Peers;
@@ -154,6 +155,7 @@ impl Sidecar {
             health: Health::new(app_id, Readiness::new(), Readiness::new()),
             invoke: Arc::new(invoke),
             metadata: Arc::new(Metadata::new(facts, Live::default)),
+            pipeline: Pipeline::http(Registry::empty()),
             pipeline: Pipeline::http(Registry::empty()),
             secrets: Secrets::new(Registry::empty()),
             shutdown: Shutdown::default(),

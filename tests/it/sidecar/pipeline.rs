@@ -216,6 +216,10 @@ fn no_alias_leads_past_the_token_or_to_a_path_that_is_not_clean() {
         Ok(())
     });
     outcome.unwrap();
+    // Each alias works, whatever the cases were.
+    for path in ["/x", "/v1.0/x", "/v1.0/healthz/x"] {
+        runtime.block_on(call(sidecar.http(), path, &[]));
+    }
     let delivered = paths(&app);
     for expected in ["/one?", "/two?", "/three?"] {
         assert!(

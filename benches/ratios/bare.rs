@@ -1,5 +1,6 @@
 //! The servers to compare with: each does the least that its task can be done with.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::Path;
+use axum::extract::{DefaultBodyLimit, Path};
 use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
+use futures_util::stream::{self, StreamExt as _};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -34,7 +36,7 @@ pub(crate) const SECRET: &str = "{\"password\":\"hunter2\"}\n";
 pub(crate) async fn serve(arguments: &[&str]) {
     match arguments {
         ["axum", port] => plain(port, secrets()).await,
-        ["app", port] => plain(port, Router::new().fallback(any(|| async { "hello\n" }))).await,
+        ["app", port] => plain(port, app()).await,
         ["vault", port] => plain(port, vault()).await,
         ["kubernetes", port] => plain(port, kubernetes()).await,
         ["proxy", port, target] => plain(port, proxy(target.parse().unwrap())).await,
@@ -54,6 +56,26 @@ async fn listen(port: &str) -> TcpListener {
 
 async fn plain(port: &str, routes: Router) {
     axum::serve(listen(port).await, routes).await.unwrap();
+}
+
+/// An app that greets, counts what it is sent, and begins answers that never end.
+fn app() -> Router {
+    let sink = |body: Body| async move {
+        let mut frames = body.into_data_stream();
+        let mut count = 0;
+        while let Some(Ok(data)) = frames.next().await {
+            count += data.len();
+        }
+        count.to_string()
+    };
+    let events = || async {
+        let first = stream::once(async { Ok::<_, Infallible>("data: 1\n\n") });
+        Body::from_stream(first.chain(stream::pending()))
+    };
+    Router::new()
+        .route("/sink", post(sink).layer(DefaultBodyLimit::disable()))
+        .route("/events", get(events))
+        .fallback(any(|| async { "hello\n" }))
 }
 
 fn secrets() -> Router {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::load::{Load, Until};
+use super::peers;
 use super::report::Report;
 use super::servers::{Server, Stage, TOKEN, bare};
 use super::stores;
@@ -28,6 +29,7 @@ pub(crate) async fn all([program, image]: &[PathBuf; 2], report: &mut Report) {
     sizes(program, image, report);
     start_time(&stage, report);
     api(&stage, report).await;
+    peers::measure(&stage, report).await;
     stores::measure(&stage, report).await;
     reviews(&stage, report).await;
 }
@@ -120,7 +122,7 @@ async fn reviews(stage: &Stage, report: &mut Report) {
 }
 
 /// The ratio of the first to the second, in turns.
-async fn compare(report: &mut Report, name: &str, [own, other]: [&Load; 2], bound: f64) {
+pub(crate) async fn compare(report: &mut Report, name: &str, [own, other]: [&Load; 2], bound: f64) {
     let turn = Until::Elapsed(TURN);
     // The first turn of each warms it up.
     own.rate(turn).await;

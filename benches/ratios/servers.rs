@@ -104,11 +104,27 @@ impl Stage {
         self.sidecar_with("stores", None)
     }
 
+    /// A sidecar that others find under this name. Bodies of any size pass.
+    pub(crate) fn sidecar_named(&self, app_id: &str, app: Option<SocketAddr>) -> Server {
+        self.start_sidecar("resources", app_id, app)
+    }
+
+    /// The sidecar of an app that others call as `callee`.
+    pub(crate) fn callee(&self, app: &Server) -> Server {
+        self.sidecar_named("callee", Some(app.address))
+    }
+
     fn sidecar_with(&self, resources: &str, app: Option<SocketAddr>) -> Server {
+        self.start_sidecar(resources, "bench", app)
+    }
+
+    fn start_sidecar(&self, resources: &str, app_id: &str, app: Option<SocketAddr>) -> Server {
         let [http, grpc, metrics] = std::array::from_fn(|_| free_port());
         let mut command = Command::new(&self.program);
         command
-            .args(["sidecar", "--app-id=bench"])
+            .args(["sidecar", "--max-body-size=2Gi"])
+            .arg(format!("--app-id={app_id}"))
+            .env("XDG_RUNTIME_DIR", self.dir.path())
             .args([
                 "--dapr-listen-addresses=127.0.0.1",
                 "--metrics-listen-address=127.0.0.1",
@@ -199,8 +215,17 @@ impl Server {
 
     /// Resident memory in MiB (`VmRSS` of proc(5)).
     pub(crate) fn resident_mib(&self) -> f64 {
+        self.memory_mib("VmRSS:")
+    }
+
+    /// The most resident memory so far, in MiB (`VmHWM` of proc(5)).
+    pub(crate) fn peak_mib(&self) -> f64 {
+        self.memory_mib("VmHWM:")
+    }
+
+    fn memory_mib(&self, field: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib: f64 = line
             .unwrap()
             .trim()

@@ -1,6 +1,7 @@
 //! The road to other sidecars: where they are, and the gRPC calls that sidecars make to each
 //! other. Every call here leads to a sidecar and none to an app, so no token has a place on it.
 
+pub mod access_control;
 mod client;
 pub mod message;
 pub mod name_resolution;

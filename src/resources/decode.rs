@@ -12,6 +12,7 @@ use super::http_endpoint::{self, HttpEndpoint};
 use super::resiliency::Resiliency;
 use super::sidecar_policy;
 use super::{Error, Origin};
+use crate::base::names::nearest;
 
 /// The group and version of every resource that is read.
 pub const API_VERSION: &str = "dapr.io/v1alpha1";
@@ -139,9 +140,20 @@ pub(crate) fn typed<T: DeserializeOwned>(origin: &Origin, mut value: Value) -> R
         Error::Field {
             origin: origin.clone(),
             field,
-            problem: error.into_inner().to_string().replace('`', "\""),
+            problem: with_hint(&error.into_inner().to_string()).replace('`', "\""),
         }
     })
+}
+
+/// The message of serde on a name that is not known, with the known one that is most like it.
+fn with_hint(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    match names.next().and_then(|name| nearest(name, names)) {
+        Some(near) if message.starts_with("unknown ") => {
+            format!("{message}; did you mean `{near}`?")
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// Drops the fields that are null, except inside a `value`, which is the user's own data.

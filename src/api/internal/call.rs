@@ -12,6 +12,7 @@ use tonic::body::Body;
 use tonic::codec::{EncodeBody, SingleMessageCompressionOverride, Streaming};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
+use super::caller;
 use crate::api::grpc::invoke::deadline;
 use crate::api::grpc::status;
 use crate::blocks::invoke::{Answer, Invoke};
@@ -57,7 +58,8 @@ async fn answer(
     let mut message = decode_call(call, body).map_err(|error| malformed(&error))?;
     message.head.deadline = deadline(&mut head.headers);
     take_trace(&mut message.head.headers, &head.headers);
-    match invoke.serve(message).await {
+    let caller = caller(&head.extensions);
+    match invoke.serve(caller.as_ref(), message).await {
         Err(error) => Err(status::failure(&error)),
         Ok(Answer::Http(answer)) => {
             let (head, body) = answer.into_parts();
@@ -137,12 +139,13 @@ pub(super) async fn unary(
     limit: usize,
     request: tonic::Request<InternalInvokeRequest>,
 ) -> Result<tonic::Response<InternalInvokeResponse>, Status> {
-    let (metadata, _, call) = request.into_parts();
+    let (metadata, extensions, call) = request.into_parts();
     let mut metadata = metadata.into_headers();
     let mut message = decode_call(call, empty()).map_err(|error| malformed(&error))?;
     message.head.deadline = deadline(&mut metadata);
     take_trace(&mut message.head.headers, &metadata);
-    let answer = invoke.serve(message).await;
+    let caller = caller(&extensions);
+    let answer = invoke.serve(caller.as_ref(), message).await;
     let (mut head, body) = match answer.map_err(|error| status::failure(&error))? {
         Answer::Grpc(answer) => encode_grpc(answer),
         Answer::Http(answer) => {

@@ -18,6 +18,7 @@ use tonic::body::Body;
 
 use super::grpc::{status, trace, unary};
 use crate::base::grpc_method::GrpcMethod;
+use crate::base::spiffe_id::SpiffeId;
 use crate::blocks::invoke::Invoke;
 use crate::process::body::boxed;
 use crate::process::trace::Tracer;
@@ -65,8 +66,13 @@ impl Inner {
             path => match GrpcMethod::parse(path) {
                 Err(error) => Status::unimplemented(error.to_string()).into_http(),
                 Ok(method) => {
-                    let answer = self.invoke.serve_proxied(&method, request.map(boxed)).await;
-                    match answer {
+                    let caller = caller(request.extensions());
+                    let request = request.map(boxed);
+                    let invoke = &self.invoke;
+                    match invoke
+                        .serve_proxied(caller.as_ref(), &method, request)
+                        .await
+                    {
                         Ok(answer) => answer.map(Body::new),
                         Err(error) => status::failure(&error).into_http(),
                     }
@@ -74,6 +80,11 @@ impl Inner {
             },
         }
     }
+}
+
+/// Who calls, as the certificate of the connection says. The handshake puts it there.
+fn caller(extensions: &http::Extensions) -> Option<SpiffeId> {
+    extensions.get().cloned()
 }
 
 impl Service<Request<Incoming>> for InternalService {

@@ -4,10 +4,11 @@
 //! caller's sidecar:  api::http | api::grpc → call ─┬─ own app ──────────────▶ local → app_channel
 //!                                                  ├─ another ─▶ remote → peers ─▶ its sidecar
 //!                                                  └─ a URL or an HTTPEndpoint ─▶ outside → endpoints
-//! app's sidecar:     api::internal → serve ───────────────────────────────▶ local → app_channel
+//! app's sidecar:     api::internal → serve → access ──────────────────────▶ local → app_channel
 //! ```
 //! [`proxy`] does the same for calls of a gRPC app's own services.
 
+mod access;
 pub mod headers;
 mod local;
 mod outside;
@@ -27,12 +28,15 @@ use super::error::{Error, Reason};
 use super::pipeline::Pipeline;
 use crate::app_channel::AppChannel;
 use crate::base::method_path::MethodPathError;
+use crate::base::spiffe_id::SpiffeId;
 use crate::endpoints::{External, RawUrl};
 use crate::peers::Replay;
+use crate::peers::access_control::AccessControl;
 use crate::peers::name_resolution::Lookup;
 use crate::process::body::{Body, CollectError, collect};
 use crate::registry::Registry;
 use crate::resiliency::{Policy, Stopped, Verdict};
+use access::Gate;
 use headers::Identity;
 use outside::Outside;
 use pipeline::Outcome;
@@ -49,6 +53,7 @@ pub struct Invoke {
     remote: Option<Remote>,
     /// Services that callers name by URL.
     external: External,
+    gate: Option<Gate>,
 }
 
 /// What a call leads to.
@@ -59,6 +64,15 @@ enum Target<'a> {
     Peer(&'a Remote, Lookup<'a>),
     /// An HTTP service without a sidecar.
     Outside(Outside<'a>),
+}
+
+/// Who calls the own app.
+#[derive(Clone, Copy)]
+enum Caller<'a> {
+    /// A client of this sidecar.
+    Own,
+    /// Another sidecar, with what its certificate says, where it had to show one.
+    Peer(Option<&'a SpiffeId>),
 }
 
 /// Why a call did not get an answer, without the name of its target.
@@ -112,6 +126,7 @@ impl Invoke {
             registry,
             remote: None,
             external: External::new(),
+            gate: None,
         }
     }
 
@@ -119,6 +134,13 @@ impl Invoke {
     pub fn with_peers(self, peers: crate::peers::Peers, forwarding: Forwarding) -> Self {
         let remote = Some(Remote::new(peers, forwarding, self.max_body_bytes));
         Self { remote, ..self }
+    }
+
+    /// Of what other sidecars call, lets in only what the access policy allows, where there is
+    /// one.
+    pub fn with_access_control(self, access_control: Option<AccessControl>) -> Self {
+        let gate = access_control.map(Gate::new);
+        Self { gate, ..self }
     }
 
     /// Calls a method of an app, named as `app` or `app.namespace`. Dropping the future, or the
@@ -160,10 +182,20 @@ impl Invoke {
         }
     }
 
-    /// Calls a method of the own app for another sidecar.
-    pub async fn serve(&self, message: Message) -> Result<Answer, Error> {
-        let identity = Identity::of_peer(&message.head.headers, &self.app_id);
-        let answer = self.call_app(message, &identity).await;
+    /// Calls a method of the own app for another sidecar, of which `caller` is what its
+    /// certificate says, where it had to show one.
+    pub async fn serve(
+        &self,
+        caller: Option<&SpiffeId>,
+        message: Message,
+    ) -> Result<Answer, Error> {
+        let head = &message.head;
+        self.admit(caller, &head.path, head.method.as_ref())
+            .map_err(Failure::of_own_app)?;
+        let identity = self.peer_identity(caller, &head.headers);
+        let answer = self
+            .call_app(message, &identity, Caller::Peer(caller))
+            .await;
         answer.map_err(Failure::of_own_app)
     }
 
@@ -183,13 +215,18 @@ impl Invoke {
         let body = Replay::new(body, keep).await.map_err(unreadable)?;
         let call = |_| {
             let (head, body) = (head.clone(), body.attempt());
-            self.call_app(Message { head, body }, identity)
+            self.call_app(Message { head, body }, identity, Caller::Own)
         };
         let answer = policy.run(call, |answer| judge(answer, &body)).await;
         answer.unwrap_or_else(|stopped| Err(stopped.into()))
     }
 
-    async fn call_app(&self, message: Message, identity: &Identity) -> Result<Answer, Failure> {
+    async fn call_app(
+        &self,
+        message: Message,
+        identity: &Identity,
+        caller: Caller<'_>,
+    ) -> Result<Answer, Failure> {
         let Some(app) = &self.app else {
             let text = "app channel is not initialized";
             return Err(Failure::new(Reason::AppChannelMissing, text));
@@ -198,10 +235,18 @@ impl Invoke {
             return local::call(app, message, identity).await;
         }
         let Message { head, body } = message;
-        match pipeline::through(&self.pipeline, head).await? {
-            Outcome::Passed(head) => local::call(app, Message { head, body }, identity).await,
-            Outcome::Answered(answer) => Ok(answer),
+        let judged = head.path.clone();
+        let head = match pipeline::through(&self.pipeline, head).await? {
+            Outcome::Passed(head) => head,
+            Outcome::Answered(answer) => return Ok(answer),
+        };
+        // A middleware may have written another path, which is what has to be allowed then.
+        if let Caller::Peer(peer) = caller
+            && head.path != judged
+        {
+            self.admit(peer, &head.path, head.method.as_ref())?;
         }
+        local::call(app, Message { head, body }, identity).await
     }
 
     /// The whole body of an answer, for a caller who cannot take it as a stream.
@@ -223,6 +268,13 @@ impl Invoke {
 
     fn own_identity(&self, callee: &str) -> Identity {
         Identity::new(&self.app_id, &self.namespace, callee)
+    }
+
+    fn peer_identity(&self, caller: Option<&SpiffeId>, headers: &http::HeaderMap) -> Identity {
+        match caller {
+            Some(caller) => Identity::new(caller.app_id(), caller.namespace(), &self.app_id),
+            None => Identity::of_peer(headers, &self.app_id),
+        }
     }
 
     fn resolve<'a>(&'a self, target: &'a str) -> Result<Target<'a>, Failure> {

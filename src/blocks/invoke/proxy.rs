@@ -10,6 +10,7 @@ use super::local;
 use super::{Failure, Invoke, Target};
 use crate::app_channel::AppChannel;
 use crate::base::grpc_method::GrpcMethod;
+use crate::base::spiffe_id::SpiffeId;
 use crate::blocks::error::{Error, Reason};
 use crate::process::body::{Body, boxed};
 
@@ -54,14 +55,18 @@ impl Invoke {
         }
     }
 
-    /// Passes a call of another sidecar on to the own app. It never goes on from there.
+    /// Passes a call of another sidecar on to the own app, where `caller` is as in
+    /// [`Invoke::serve`]. It never goes on from there.
     pub async fn serve_proxied(
         &self,
+        caller: Option<&SpiffeId>,
         method: &GrpcMethod,
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
-        let identity = Identity::of_peer(request.headers(), &self.app_id);
-        refuse_dapr(method).map_err(Failure::of_own_app)?;
+        refuse_dapr(method)
+            .and_then(|()| self.admit_proxied(caller, method))
+            .map_err(Failure::of_own_app)?;
+        let identity = self.peer_identity(caller, request.headers());
         let answer = self.proxy_to_app(request, &identity).await;
         answer.map_err(Failure::of_own_app)
     }

@@ -1,5 +1,6 @@
 //! `sidegate sidecar`, also as `daprd`.
 
+mod access;
 mod app;
 mod config;
 mod flags;

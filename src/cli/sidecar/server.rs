@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::sockets::{Addresses, Servers, Sockets};
-use super::{app, identity, peers, resources, traces};
+use super::{access, app, identity, peers, resources, traces};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
 use crate::blocks::health::Health;
@@ -100,6 +100,7 @@ impl Sidecar {
             config.max_body,
             registry.clone(),
         );
+        let invoke = invoke.with_access_control(access::control(&configuration, false));
         let chosen = configuration.name_resolution.as_ref();
         let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
         let invoke = Arc::new(invoke.await?);

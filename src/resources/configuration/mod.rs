@@ -8,15 +8,18 @@ use self::tracing::Tracing;
 use super::decode::{Document, typed};
 use super::{Error, Origin};
 use crate::base::names::nearest;
+use access_control::AccessControl;
 use name_resolution::NameResolution;
 use wire::Spec;
 
+pub mod access_control;
 pub mod name_resolution;
 pub mod tracing;
 mod wire;
 
 /// The sections of a `Configuration` that have an effect.
-const SERVED: [&str; 11] = [
+const SERVED: [&str; 12] = [
+    "accessControl",
     "api",
     "appHttpPipeline",
     "components",
@@ -30,13 +33,15 @@ const SERVED: [&str; 11] = [
     "tracing",
 ];
 /// Sections that daprd 1.18 knows and this build reads without effect.
-const WITHOUT_EFFECT: [&str; 4] = ["accessControl", "mtls", "wasm", "workflow"];
+const WITHOUT_EFFECT: [&str; 3] = ["mtls", "wasm", "workflow"];
 
 /// What the configuration files say together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Configuration {
     /// Who may read which secret.
     pub secret_scopes: Vec<SecretScope>,
+    /// Which apps may call the own app, where that is limited.
+    pub access_control: Option<AccessControl>,
     /// APIs that are served; empty means all.
     pub allowed_apis: Vec<ApiRule>,
     /// APIs that are not served, whatever is allowed.
@@ -148,12 +153,13 @@ const RESTRICTIONS: [&str; 5] = [
 const REPLACED_WHOLE: &str = "nameResolution";
 
 /// Puts the documents together, in their order: objects but [`REPLACED_WHOLE`] are merged,
-/// [`RESTRICTIONS`] add up, and any other later value replaces the earlier one. The second part of
+/// [`RESTRICTIONS`] and access control add up, and any other later value replaces the earlier one. The second part of
 /// the answer are warnings.
 pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let mut together = Value::Null;
     let mut last = None;
+    let mut access_control: Option<AccessControl> = None;
     for document in documents {
         let origin = document.origin;
         let spec = document.value.get("spec").cloned().unwrap_or_default();
@@ -161,6 +167,10 @@ pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<Stri
         warnings.extend(tracing::unknown_fields(&origin, &spec["tracing"]));
         let alone = read(&origin, spec.clone())?;
         refuse_repeated_stores(&origin, &alone.secret_scopes)?;
+        access_control = match (access_control, alone.access_control) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        };
         overlay(&mut together, spec, "");
         last = Some(origin);
     }
@@ -168,6 +178,7 @@ pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<Stri
         return Ok((Configuration::default(), warnings));
     };
     let mut configuration = read(&origin, together)?;
+    configuration.access_control = access_control;
     keep_last_scope_of_each_store(&mut configuration.secret_scopes);
     keep_first_of_each(&mut configuration.http_pipeline);
     keep_first_of_each(&mut configuration.app_http_pipeline);

@@ -1,12 +1,13 @@
 //! The fields of a `Configuration` as they are written.
 //!
-//! A misspelt field in `secrets`, `api` or a pipeline would leave something open, so these take no
-//! others.
+//! A misspelt field in `secrets`, `api`, `accessControl` or a pipeline would leave something open, so
+//! these take no others.
 //! Everything else is read leniently.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::access_control;
 use super::name_resolution::NameResolutionFields;
 use super::tracing::TracingFields;
 use super::{ApiLogging, ApiRule, Configuration, Handler, Metrics, SecretScope};
@@ -18,6 +19,7 @@ use crate::resources::{Error, Origin};
 pub(super) struct Spec {
     secrets: SecretsFields,
     api: ApiFields,
+    pub(super) access_control: access_control::Fields,
     metric: Option<MetricsFields>,
     metrics: Option<MetricsFields>,
     logging: LoggingFields,
@@ -166,7 +168,14 @@ impl Spec {
     /// The values with their types. `origin` is the document that an error names.
     pub(super) fn into_configuration(self, origin: &Origin) -> Result<Configuration, Error> {
         let logging = self.logging.api_logging;
+        let access_control = self.access_control.into_access_control();
+        let access_control = access_control.map_err(|(field, problem)| Error::Field {
+            origin: origin.clone(),
+            field: format!("spec.accessControl.{field}"),
+            problem,
+        })?;
         Ok(Configuration {
+            access_control,
             tracing: self.tracing.parse(origin)?,
             secret_scopes: self.secrets.scopes.into_iter().map(Into::into).collect(),
             allowed_apis: self.api.allowed.into_iter().map(Into::into).collect(),

@@ -30,14 +30,15 @@ use sidegate::api::routes::Surface;
 use sidegate::api::{Blocks, Door};
 use sidegate::app_channel::{AppChannel, AppChannelConfig};
 use sidegate::auth::tokens::ApiTokens;
+use sidegate::base::spiffe_id::SpiffeId;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::{Forwarding, Invoke};
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::blocks::pipeline::Pipeline;
-use sidegate::blocks::pipeline::Pipeline;
 use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::peers::Peers;
+use sidegate::peers::access_control::AccessControl;
 use sidegate::peers::name_resolution::address::PeerAddress;
 use sidegate::peers::name_resolution::{Lookup, ResolveError, Resolver};
 use sidegate::process::listener::{ListenAddr, Listener};
@@ -97,6 +98,26 @@ struct Setup<'a> {
     access: Access,
     world: Option<&'a World>,
     max_body: Option<usize>,
+    access_control: Option<AccessControl>,
+    /// What the certificate of every caller of the internal port says.
+    caller: Option<SpiffeId>,
+}
+
+/// The internal API behind a handshake that tells who calls.
+#[derive(Clone)]
+struct Known(InternalService, Option<SpiffeId>);
+
+impl hyper::service::Service<Request<Incoming>> for Known {
+    type Response = <InternalService as hyper::service::Service<Request<Incoming>>>::Response;
+    type Error = Infallible;
+    type Future = <InternalService as hyper::service::Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(caller) = &self.1 {
+            request.extensions_mut().insert(caller.clone());
+        }
+        self.0.call(request)
+    }
 }
 
 async fn bind() -> (Listener, SocketAddr) {
@@ -142,7 +163,8 @@ impl Sidecar {
             app_id: app_id.to_owned(),
             ..Facts::default()
         };
-        let mut invoke = Invoke::new(channel, app_id, namespace, max_body, Registry::empty());
+        let invoke = Invoke::new(channel, app_id, namespace, max_body, Registry::empty());
+        let mut invoke = invoke.with_access_control(setup.access_control);
         if let Some(world) = setup.world {
             let peers = Peers::new(Arc::new(world.clone()), max_body);
             let forwarding = Forwarding {
@@ -175,7 +197,7 @@ impl Sidecar {
         let mut servers = JoinSet::new();
         let http = run(&mut servers, http_api).await;
         let grpc = run(&mut servers, grpc_api).await;
-        let internal = run(&mut servers, internal_api).await;
+        let internal = run(&mut servers, Known(internal_api, setup.caller)).await;
         if let Some(world) = setup.world {
             world.add(app_id, namespace, internal);
         }

@@ -1,5 +1,6 @@
 //! Calls between two sidecars, over real sockets.
 
+mod access;
 mod faults;
 mod matrix;
 mod proxy;

@@ -25,8 +25,8 @@ type Outgoing = Pin<Box<dyn Stream<Item = Result<String, Status>> + Send>>;
 
 /// An app with a service of its own protocol: it says every word twice, and writes the metadata
 /// of each call down.
-struct Echo {
-    address: std::net::SocketAddr,
+pub(super) struct Echo {
+    pub(super) address: std::net::SocketAddr,
     calls: Arc<Mutex<Vec<MetadataMap>>>,
     _task: tokio::task::JoinSet<()>,
 }
@@ -55,7 +55,7 @@ impl tonic::server::StreamingService<String> for Service {
 }
 
 impl Echo {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let calls: Arc<Mutex<Vec<MetadataMap>>> = Arc::default();
         let service = Service(Arc::clone(&calls));
         let answer = hyper::service::service_fn(move |request| {
@@ -73,6 +73,11 @@ impl Echo {
         }
     }
 
+    /// How often it was called.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+
     fn last(&self, key: &str) -> Vec<String> {
         let calls = self.calls.lock().unwrap();
         let values = calls.last().unwrap().get_all(key).into_iter();
@@ -82,13 +87,13 @@ impl Echo {
     }
 }
 
-async fn connect(sidecar: &Sidecar) -> Client {
+pub(super) async fn connect(sidecar: &Sidecar) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", sidecar.grpc)).unwrap();
     Client(endpoint.connect().await.unwrap())
 }
 
 /// A client of any method.
-struct Client(Channel);
+pub(super) struct Client(Channel);
 
 impl Client {
     async fn ready(&self) -> tonic::client::Grpc<Channel> {
@@ -97,7 +102,7 @@ impl Client {
         client
     }
 
-    async fn unary(
+    pub(super) async fn unary(
         &self,
         request: Request<String>,
         method: &'static str,
@@ -121,9 +126,9 @@ fn path(text: &'static str) -> http::uri::PathAndQuery {
     http::uri::PathAndQuery::from_static(text)
 }
 
-const ECHO: &str = "/own.v1.Echo/Say";
+pub(super) const ECHO: &str = "/own.v1.Echo/Say";
 
-fn to<T>(target: &'static str, message: T) -> Request<T> {
+pub(super) fn to<T>(target: &'static str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     let target = MetadataValue::from_static(target);
     request.metadata_mut().insert("dapr-app-id", target);

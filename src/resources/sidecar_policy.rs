@@ -176,13 +176,13 @@ mod tests {
             (
                 "spec: {secret: {defaultAccess: deny}}",
                 "field \"spec.secret\": unknown field \"secret\", expected \"secrets\" or \
-                 \"invocation\"",
+                 \"invocation\"; did you mean \"secrets\"?",
             ),
             (
                 "spec: {secrets: {defaultAcess: deny}}",
                 "field \"spec.secrets.defaultAcess\": unknown field \"defaultAcess\", expected \
                  one of \"defaultAccess\", \"allowedNamespaces\", \"scopesApplyToComponents\", \
-                 \"audit\"",
+                 \"audit\"; did you mean \"defaultAccess\"?",
             ),
             (
                 "spec: {secrets: {defaultAccess: Deny}}",

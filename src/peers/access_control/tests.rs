@@ -189,7 +189,7 @@ fn apps_that_speak_grpc_have_no_verbs_and_two_cases() {
         &[("/own.v1.Echo/*", &[], "allow"), ("Say", &["GET"], "allow")],
     );
     let caller = caller();
-    let decide = |call| access.decide(Some(&caller), call).is_allowed;
+    let decide = |call: Operation<'_>| access.decide(Some(&caller), call).is_allowed;
     for (path, expected) in [
         ("/own.v1.Echo/Say", true),
         ("/own.v1.echo/Say", false),

@@ -351,7 +351,7 @@ mod tests {
             problem(
                 "{policies: [{appId: a, namespace: n}, {appId: b, trustDomain: t}, {appId: c}]}"
             ),
-            "file \"f.yaml\", document 1: field spec.accessControl.policies: invalid access \
+            "file \"f.yaml\", document 1: field \"spec.accessControl.policies\": invalid access \
              control spec. missing trustdomain for apps: [a c], missing namespace for apps: [b c], \
              missing app name on at least one of the app policies: false"
         );
@@ -379,7 +379,7 @@ mod tests {
                 "defaultAction",
                 "did you mean \"deny\"?",
             ),
-            ("[]".to_owned(), "", "expected"),
+            ("text".to_owned(), "", "expected"),
             (
                 format!("{{policies: [{}]}}", policy("a", "operation: []")),
                 "policies[0]",

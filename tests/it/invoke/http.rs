@@ -204,7 +204,7 @@ async fn headers_for_one_hop_and_spoofed_identities_reach_neither_side() {
             .map(http::HeaderName::as_str)
             .collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-length", "date", "x-kept"]);
+        assert_eq!(names, ["content-length", "date", "traceparent", "x-kept"]);
         assert_eq!(answer.headers().get_all("x-kept").iter().count(), 2);
 
         let seen = app.recorded().pop().unwrap();

@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod outside;
 mod peers;
 mod refusals;
 
@@ -177,7 +178,6 @@ impl Sidecar {
             health: Health::new(app_id, Readiness::new(), Readiness::new()),
             invoke: Arc::new(invoke),
             metadata: Arc::new(Metadata::new(facts, Live::default)),
-            pipeline: Pipeline::http(Registry::empty()),
             pipeline: Pipeline::http(Registry::empty()),
             secrets: Secrets::new(Registry::empty()),
             shutdown: Shutdown::default(),

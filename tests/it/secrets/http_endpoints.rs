@@ -115,7 +115,7 @@ async fn a_broken_endpoint_holds_up_nobody_and_is_called_by_nobody() {
         .resource("b.yaml", &endpoint("url", "127.0.0.1", "", ""))
         .resource(
             "c.yaml",
-            &keyed("gone", &url).replace("{name: k}", "{name: n}"),
+            &keyed("gone", &url).replace("{name: k}", "{name: late}"),
         )
         .resource("d.yaml", &endpoint("twice", &url, "", ""))
         .resource("e.yaml", &endpoint("twice", &url, "", ""))
@@ -140,7 +140,7 @@ async fn a_broken_endpoint_holds_up_nobody_and_is_called_by_nobody() {
         (
             "gone",
             "HTTPEndpoint \"gone\", property \"headers[x-key]\": secret store \"file\" has no \
-             secret \"n\"",
+             secret \"late\"",
         ),
         (
             "twice",
@@ -153,7 +153,7 @@ async fn a_broken_endpoint_holds_up_nobody_and_is_called_by_nobody() {
         assert_eq!(started.call(name).await, Some(Err(refusal)));
     }
     // Each is mended by itself.
-    files.write("secrets.json", r#"{"k": "v", "n": "late"}"#);
+    files.write("secrets.json", r#"{"k": "v", "late": "late"}"#);
     started.answers("gone", Some("late")).await;
     files.remove("resources/e.yaml");
     started.answers("twice", Some("")).await;

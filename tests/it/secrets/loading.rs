@@ -177,7 +177,7 @@ async fn a_configuration_that_cannot_be_read_stops_the_start() {
             scopes(&format!("{scope}      denySecrets: [a]\n")),
             "file \"DIR/c.yaml\", document 1: field \"spec.secrets.scopes[0].denySecrets\": \
              unknown field \"denySecrets\", expected one of \"storeName\", \"defaultAccess\", \
-             \"allowedSecrets\", \"deniedSecrets\"",
+             \"allowedSecrets\", \"deniedSecrets\"; did you mean \"deniedSecrets\"?",
         ),
         (
             handler.to_owned(),

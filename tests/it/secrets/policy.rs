@@ -119,7 +119,8 @@ async fn a_named_policy_that_cannot_be_read_stops_the_start() {
         files.refusal(named).await,
         "policy \"strict\" cannot be used: file \"DIR/resources/policy.yaml\", document 1: field \
          \"spec.secrets.defaultAcces\": unknown field \"defaultAcces\", expected one of \
-         \"defaultAccess\", \"allowedNamespaces\", \"scopesApplyToComponents\", \"audit\""
+         \"defaultAccess\", \"allowedNamespaces\", \"scopesApplyToComponents\", \"audit\"; did you \
+         mean \"defaultAccess\"?"
     );
     files.resource("policy.yaml", &policy("strict", "{}"));
     files.resource("second.yaml", &policy("strict", "{}"));

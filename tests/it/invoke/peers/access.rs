@@ -1,5 +1,6 @@
 //! Access policies between two sidecars.
 
+use dapr::dapr::proto::common::v1::InvokeResponse;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
 use http::Request;
 use http_body_util::Full;
@@ -190,7 +191,7 @@ async fn calls_of_the_own_app_are_not_judged() {
 
 #[tokio::test]
 async fn of_a_grpc_app_methods_are_judged_without_verb() {
-    let app = FakeGrpcApp::answering(|_| Ok(Default::default())).await;
+    let app = FakeGrpcApp::answering(|_| Ok(tonic::Response::new(InvokeResponse::default()))).await;
     let road = (AppProtocol::Grpc, app.address());
     let pair = pair(road, policy(&[("Say", Action::Allow)]), Some(id("caller"))).await;
     for (method, is_allowed) in [("Say", true), ("say", false), ("Say/more", false)] {

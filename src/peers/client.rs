@@ -1,24 +1,22 @@
 //! The gRPC client of other sidecars, with its pool of connections.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, StreamExt as _};
 use http::header::{CONTENT_TYPE, TE};
-use http::uri::{Authority, Scheme};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tonic::codec::{EncodeBody, Streaming};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 use tracing::debug;
 
-use super::Error;
+use super::identity::Mtls;
 use super::message::Answer;
-use super::name_resolution::address::PeerAddress;
+use super::pools::Pools;
 use super::stream::{joined, pieces};
 use super::wire::{AnswerHead, WireError, decode_answer};
+use super::{Error, Peer};
 use crate::base::grpc_timeout::{self, GRPC_TIMEOUT};
 use crate::process::body::{Body, CollectError, boxed, collect};
 use crate::process::tasks::with_causes;
@@ -28,54 +26,21 @@ use crate::proto::internals::{
     InternalInvokeResponseStream,
 };
 
-/// How long a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long an idle connection is kept, and when the other side has to show that it is there
-/// (Dapr 1.18).
-const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The window of one stream: how much of an answer is held for a caller who reads slowly.
-const STREAM_WINDOW: u32 = 256 * 1024;
-
-/// The window of a connection, so large that its streams alone hold an answer back: all calls to a
-/// sidecar share one connection, and slow readers must not stop the others.
-const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
-
-/// The most bytes of the headers of an answer.
-const MAX_HEADER_BYTES: u32 = 64 * 1024;
-
 /// Room for what a message has besides the data of its body.
 const MESSAGE_ROOM: usize = 256 * 1024;
 
 /// Calls other sidecars. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    pool: Pool<HttpConnector, Body>,
+    pools: Pools,
     /// The most bytes of a message of an answer.
     max_message: usize,
 }
 
 impl Client {
-    pub(super) fn new(max_body_bytes: usize) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .http2_only(true)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .build(connector);
+    pub(super) fn new(max_body_bytes: usize, mtls: Option<Mtls>) -> Self {
         Self {
-            pool,
+            pools: Pools::new(mtls),
             max_message: max_body_bytes.saturating_add(MESSAGE_ROOM),
         }
     }
@@ -83,7 +48,7 @@ impl Client {
     /// Calls a method of the app of the sidecar at an address. Both bodies stream.
     pub(super) async fn invoke(
         &self,
-        address: &PeerAddress,
+        peer: Peer<'_>,
         head: InternalInvokeRequest,
         body: Body,
         deadline: Option<Instant>,
@@ -93,7 +58,7 @@ impl Client {
             .body(encoded(head, body))
             .map_err(|_| Error::Request)?;
         *request.headers_mut() = headers;
-        let answer = self.send(address, request).await?;
+        let answer = self.send(peer, request).await?;
         self.read(answer).await
     }
 
@@ -134,27 +99,43 @@ impl Client {
     /// Sends a request to the sidecar at an address, whatever its URI says besides path and query.
     pub(super) async fn send(
         &self,
-        address: &PeerAddress,
+        Peer { app, address }: Peer<'_>,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, Error> {
         let authority: Authority = address.as_str().parse().map_err(|_| Error::Request)?;
         let target = request.uri().path_and_query().cloned();
         *request.uri_mut() = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.pools.scheme())
             .authority(authority)
             .path_and_query(target.ok_or(Error::Request)?)
             .build()
             .map_err(|_| Error::Request)?;
         *request.version_mut() = Version::HTTP_2;
-        self.pool.request(request).await.map_err(|error| {
+        self.pools.send(app, request).await.map_err(|error| {
             debug!(error = %with_causes(&error), address = address.as_str(), "Call to a peer failed");
-            if error.is_connect() {
+            if is_of_tls(&error) {
+                Error::Identity
+            } else if error.is_connect() {
                 Error::Connect
             } else {
                 Error::Broken
             }
         })
     }
+}
+
+/// Whether a handshake failed, and not the road to the other side.
+fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>();
+        let inner = inner.and_then(std::io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The metadata of the call itself.

@@ -3,8 +3,10 @@
 
 pub mod access_control;
 mod client;
+pub mod identity;
 pub mod message;
 pub mod name_resolution;
+mod pools;
 mod replay;
 mod stream;
 pub mod wire;
@@ -21,6 +23,7 @@ use crate::process::body::{Body, boxed};
 use crate::proto::grpc_answer::GrpcFailure;
 use crate::proto::internals::InternalInvokeRequest;
 use client::Client;
+use identity::Mtls;
 use message::Answer;
 use name_resolution::address::PeerAddress;
 use name_resolution::{Lookup, ResolveError, Resolver};
@@ -36,6 +39,9 @@ pub enum Error {
     /// No connection to the sidecar.
     #[error("cannot connect to the other sidecar")]
     Connect,
+    /// One side of the connection did not prove to be whom the other one expects.
+    #[error("mutual TLS with the sidecar of the app failed")]
+    Identity,
     /// The connection broke before there was an answer.
     #[error("the other sidecar did not answer")]
     Broken,
@@ -68,6 +74,15 @@ impl From<WireError> for Error {
     }
 }
 
+/// A sidecar that may be that of an app.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The app.
+    pub app: &'a Lookup<'a>,
+    /// The address of the sidecar.
+    pub address: &'a PeerAddress,
+}
+
 /// Reaches other sidecars. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers {
@@ -76,12 +91,12 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Reaches the sidecars that `resolver` finds. An answer that has to be held in memory may
-    /// have so many bytes.
-    pub fn new(resolver: Arc<dyn Resolver>, max_body_bytes: usize) -> Self {
+    /// Reaches the sidecars that `resolver` finds, over mutual TLS where that is given. An answer
+    /// that has to be held in memory may have so many bytes.
+    pub fn new(resolver: Arc<dyn Resolver>, max_body_bytes: usize, mtls: Option<Mtls>) -> Self {
         Self {
             resolver,
-            client: Client::new(max_body_bytes),
+            client: Client::new(max_body_bytes, mtls),
         }
     }
 
@@ -90,26 +105,26 @@ impl Peers {
         Ok(self.resolver.resolve(app).await?)
     }
 
-    /// Calls a method of the app of the sidecar at an address, once.
+    /// Calls a method of the app of a sidecar, once.
     ///
     /// Dropping the future, or the body of the answer, breaks the call off, in the other sidecar
     /// and in its app too.
     pub async fn invoke(
         &self,
-        address: &PeerAddress,
+        peer: Peer<'_>,
         head: InternalInvokeRequest,
         body: Body,
         deadline: Option<Instant>,
     ) -> Result<Answer, Error> {
-        self.client.invoke(address, head, body, deadline).await
+        self.client.invoke(peer, head, body, deadline).await
     }
 
-    /// Sends a gRPC call of the app's own service to the sidecar at an address, as it is, once.
+    /// Sends a gRPC call of the app's own service to a sidecar, as it is, once.
     pub async fn proxy(
         &self,
-        address: &PeerAddress,
+        peer: Peer<'_>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Error> {
-        Ok(self.client.send(address, request).await?.map(boxed))
+        Ok(self.client.send(peer, request).await?.map(boxed))
     }
 }

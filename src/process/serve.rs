@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::listener::{Listener, Remote, Socket};
 use super::tasks::BoxError;
+use crate::base::spiffe_id::SpiffeId;
 
 /// How long to wait after a failed `accept` (usually: too many open files) before the next one.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -60,6 +61,11 @@ pub trait Handshake: Clone + Send + Sync + 'static {
 
     /// Does the handshake. Its time is limited by [`Limits::handshake_timeout`].
     fn handshake(&self, socket: Socket) -> impl Future<Output = io::Result<Self::Io>> + Send;
+
+    /// The app at the other end, where the handshake proved one.
+    fn peer(_: &Self::Io) -> Option<SpiffeId> {
+        None
+    }
 }
 
 /// No handshake: HTTP on the bare socket.
@@ -75,7 +81,8 @@ impl Handshake for Plain {
 }
 
 /// Serves `service` on `listener` until `shutdown`, then finishes what is in flight within
-/// [`Limits::drain`]. The [`Remote`] stands in each request's extensions.
+/// [`Limits::drain`]. The [`Remote`] stands in each request's extensions, with the [`SpiffeId`]
+/// that the handshake proved.
 pub async fn serve<H, S, B>(
     listener: Listener,
     handshake: H,
@@ -112,16 +119,19 @@ where
         };
         let (server, handshake) = (server.clone(), handshake.clone());
         let (watcher, timeout) = (graceful.watcher(), limits.handshake_timeout);
-        let service = WithRemote {
-            inner: service.clone(),
-            remote,
-        };
+        let inner = service.clone();
         connections.spawn(async move {
             let _place = place;
             let io = match tokio::time::timeout(timeout, handshake.handshake(socket)).await {
                 Ok(Ok(io)) => io,
                 Ok(Err(error)) => return debug!(%error, %remote, "Handshake failed"),
                 Err(_) => return debug!(%remote, "Handshake took too long"),
+            };
+            let peer = H::peer(&io);
+            let service = WithRemote {
+                inner,
+                remote,
+                peer,
             };
             let connection = server.serve_connection(TokioIo::new(io), service);
             if let Err(error) = watcher.watch(connection.into_owned()).await {
@@ -176,11 +186,12 @@ fn http_server(limits: &Limits) -> auto::Builder<TokioExecutor> {
     server
 }
 
-/// Puts the [`Remote`] of the connection into each request.
+/// Puts the [`Remote`] of the connection into each request, and the app at its end.
 #[derive(Clone)]
 struct WithRemote<S> {
     inner: S,
     remote: Remote,
+    peer: Option<SpiffeId>,
 }
 
 impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithRemote<S> {
@@ -190,6 +201,9 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithRemote<S>
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.remote);
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
         self.inner.call(request)
     }
 }

@@ -3,3 +3,4 @@
 
 pub mod grpc_answer;
 pub mod internals;
+pub mod sentry;

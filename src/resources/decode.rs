@@ -145,13 +145,14 @@ pub(crate) fn typed<T: DeserializeOwned>(origin: &Origin, mut value: Value) -> R
     })
 }
 
-/// The message of serde on a name that is not known, with the known one that is most like it.
+/// The message of serde on a name that is not known, with that of several known ones that is most
+/// like it.
 fn with_hint(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
-    match names.next().and_then(|name| nearest(name, names)) {
-        Some(near) if message.starts_with("unknown ") => {
-            format!("{message}; did you mean `{near}`?")
-        }
+    let unknown = names.next().filter(|_| message.starts_with("unknown "));
+    let known: Vec<&str> = names.collect();
+    match unknown.and_then(|name| nearest(name, known.iter().copied())) {
+        Some(near) if known.len() > 1 => format!("{message}; did you mean `{near}`?"),
         _ => message.to_owned(),
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -66,6 +66,29 @@ impl Authority {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
         }
+    }
+
+    /// The certificate of an app: its one name is a SPIFFE id.
+    pub fn svid(&self, id: &str, (begin, end): (SystemTime, SystemTime)) -> Issued {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        params.not_before = begin.into();
+        params.not_after = end.into();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// What [`Authority::svid`] makes, for the key of a request (PKCS #10, PEM).
+    pub fn sign(&self, csr: &str, id: &str, (begin, end): (SystemTime, SystemTime)) -> String {
+        let mut request = CertificateSigningRequestParams::from_pem(csr).unwrap();
+        request.params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+        request.params.not_before = begin.into();
+        request.params.not_after = end.into();
+        request.signed_by(&self.0).unwrap().pem()
     }
 
     /// A TLS client that trusts this authority only.

@@ -12,6 +12,7 @@ pub mod fake_app;
 pub mod fake_grpc_app;
 #[cfg(feature = "gcp")]
 pub mod fake_secret_manager;
+pub mod fake_sentry;
 pub mod faulty_road;
 pub mod http_client;
 pub mod issuer;

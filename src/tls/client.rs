@@ -91,7 +91,7 @@ fn verifier(
     Ok(ruled_by(Rule::For(name, verifier)))
 }
 
-fn roots(pem: Option<&str>) -> Result<RootCertStore, TrustError> {
+pub(super) fn roots(pem: Option<&str>) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     let Some(pem) = pem else {
         let found = rustls_native_certs::load_native_certs().certs;

@@ -6,6 +6,7 @@ mod client_names;
 pub mod handshake;
 pub mod identity;
 pub mod reload;
+pub mod spiffe;
 
 use std::sync::Arc;
 

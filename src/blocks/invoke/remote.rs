@@ -12,7 +12,7 @@ use super::{Answer, Failure, Message, unreadable};
 use crate::blocks::error::Reason;
 use crate::peers::name_resolution::Lookup;
 use crate::peers::wire::encode_call;
-use crate::peers::{self, Peers, Replay};
+use crate::peers::{self, Peer, Peers, Replay};
 use crate::process::body::{Body, Limited};
 use crate::proto::internals::InternalInvokeRequest;
 use crate::resiliency::{Policy, Verdict};
@@ -120,7 +120,8 @@ impl Remote {
         let mut last = peers::Error::Connect;
         for address in self.peers.find(app).await? {
             let request = Request::from_parts(head.clone(), body.attempt());
-            match self.peers.proxy(&address, request).await {
+            let address = &address;
+            match self.peers.proxy(Peer { app, address }, request).await {
                 Err(error) if is_unsent(&error) && body.is_complete() => last = error,
                 answer => return answer,
             }
@@ -138,9 +139,9 @@ impl Remote {
         let mut last = peers::Error::Connect;
         for address in self.peers.find(app).await? {
             let body_now = body.attempt();
-            let sending = self
-                .peers
-                .invoke(&address, head.clone(), body_now, deadline);
+            let address = &address;
+            let peer = Peer { app, address };
+            let sending = self.peers.invoke(peer, head.clone(), body_now, deadline);
             match sending.await {
                 Err(error) if is_unsent(&error) && body.is_complete() => last = error,
                 answer => return answer,
@@ -195,7 +196,7 @@ fn judge_error(error: &peers::Error, body: &Replay, is_idempotent: bool) -> Verd
 /// Whether the app got nothing of the call: its sidecar could not be reached, or sent it back.
 fn is_unsent(error: &peers::Error) -> bool {
     match error {
-        peers::Error::Connect => true,
+        peers::Error::Connect | peers::Error::Identity => true,
         peers::Error::Refused(status) => [UNAVAILABLE, UNAUTHENTICATED].contains(&status.code),
         _ => false,
     }

@@ -13,6 +13,7 @@ use crate::base::duration::parse_go_duration;
 use crate::base::environment::Environment;
 use crate::base::quantity::parse_bytes;
 use crate::base::token::Token;
+use crate::peers::identity::Sentry;
 use crate::process::kubernetes::Access;
 use crate::registry::{DEFAULT_RECONCILE_INTERVAL, RegistryConfig};
 use crate::resources::sidecar_policy::DefaultAccess;
@@ -37,6 +38,8 @@ pub struct Config {
     pub(super) app: AppConfig,
     pub(super) registry: RegistryConfig,
     pub(super) tokens: ApiTokens,
+    /// Where certificates come from, with mutual TLS between sidecars.
+    pub(super) sentry: Option<Sentry>,
     pub(super) app_token: Option<Token>,
     pub(super) cors: Cors,
     pub(super) max_body: usize,
@@ -104,6 +107,7 @@ impl Config {
             app,
             registry: args.registry(environment, &mut problems),
             tokens: ApiTokens::new(tokens),
+            sentry: args.sentry(environment, &mut problems),
             app_token,
             cors: Cors::parse(&args.allowed_origins),
             max_body: args.max_body(&mut problems),
@@ -518,14 +522,13 @@ mod tests {
 
     #[test]
     fn notes_what_is_deprecated_or_without_effect() {
-        let flags =
-            "--app-id=a --app-ssl --enable-mtls --enable-profiling=false --sentry-address x";
+        let flags = "--app-id=a --app-ssl --enable-profiling --enable-mtls=false --profile-port x";
         let config = parse(flags, &[("APP_API_TOKEN", "t\n")]).unwrap();
         assert_eq!(
             config.notices,
             [
                 "flag --app-ssl is deprecated: use --app-protocol https or grpcs",
-                "accepted, without effect in this build: --enable-mtls, --sentry-address",
+                "accepted, without effect in this build: --enable-profiling, --profile-port",
                 "APP_API_TOKEN ended with a newline, which was cut; take it out of the Secret",
             ]
         );
@@ -550,7 +553,8 @@ mod tests {
              --read-buffer-size 4Ki --unix-domain-socket /var/run/dapr-sockets \
              --dapr-block-shutdown-duration 3s --actors-disseminate-timeout 30s \
              --scheduler-host-address s:443 --disable-init-endpoints config,subscribe";
-        let config = parse(flags, &[]).unwrap();
+        let anchors = crate::testing::certificates::Authority::new().certificate();
+        let config = parse(flags, &[("DAPR_TRUST_ANCHORS", &anchors)]).unwrap();
         let socket = Place::unix(Path::new("/var/run/dapr-sockets"), "a", "http");
         assert_eq!(config.places.http, socket);
         assert_eq!(config.places.public, Some(Place::AllTcp(3501)));

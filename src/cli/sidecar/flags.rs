@@ -175,23 +175,23 @@ pub(crate) struct Args {
           require_equals = true, default_missing_value = "true")]
     pub(super) build_info: Option<bool>,
 
-    /// Use mutual TLS between sidecars
+    /// Use mutual TLS between sidecars, with the certificate authority of a Dapr control plane
     #[arg(long, value_name = "BOOL", value_parser = parse_bool, num_args = 0..=1,
           require_equals = true, default_missing_value = "true")]
     pub(super) enable_mtls: Option<bool>,
-    /// Address of the certificate authority
+    /// HOST:PORT of the certificate authority
     #[arg(long, value_name = "ADDRESS")]
     pub(super) sentry_address: Option<String>,
     /// Address of the control plane
     #[arg(long, value_name = "ADDRESS")]
     pub(super) control_plane_address: Option<String>,
-    /// Trust domain of the control plane
+    /// Trust domain of the control plane [env: DAPR_CONTROLPLANE_TRUST_DOMAIN] [default: localhost]
     #[arg(long, value_name = "DOMAIN")]
     pub(super) control_plane_trust_domain: Option<String>,
-    /// Namespace of the control plane
+    /// Namespace of the control plane [env: DAPR_CONTROLPLANE_NAMESPACE] [default: default]
     #[arg(long, value_name = "NAMESPACE")]
     pub(super) control_plane_namespace: Option<String>,
-    /// Audiences of the token for the certificate authority
+    /// Audiences of tokens that the certificate authority may issue
     #[arg(long, value_name = "LIST")]
     pub(super) sentry_request_jwt_audiences: Option<String>,
     /// Addresses of the placement service

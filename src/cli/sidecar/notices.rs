@@ -48,7 +48,7 @@ impl Args {
 
     /// The flags that this build only accepts, and whether they are given. A switch that is given
     /// as off has the effect that it asks for.
-    fn without_effect(&self) -> [(&'static str, bool); 15] {
+    fn without_effect(&self) -> [(&'static str, bool); 10] {
         let on = |switch: Option<bool>| switch == Some(true);
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         [
@@ -62,15 +62,6 @@ impl Args {
                 given(&self.app_binding_options_timeout),
             ),
             ("control-plane-address", given(&self.control_plane_address)),
-            (
-                "control-plane-namespace",
-                given(&self.control_plane_namespace),
-            ),
-            (
-                "control-plane-trust-domain",
-                given(&self.control_plane_trust_domain),
-            ),
-            ("enable-mtls", on(self.enable_mtls)),
             ("enable-profiling", on(self.enable_profiling)),
             (
                 "placement-host-address",
@@ -85,11 +76,6 @@ impl Args {
             (
                 "scheduler-job-streams",
                 self.scheduler_job_streams.is_some(),
-            ),
-            ("sentry-address", given(&self.sentry_address)),
-            (
-                "sentry-request-jwt-audiences",
-                given(&self.sentry_request_jwt_audiences),
             ),
         ]
     }

@@ -7,27 +7,31 @@ use anyhow::Context as _;
 use tracing::{info, warn};
 
 use super::config::Config;
+use super::mtls;
 use crate::base::environment::Environment;
 use crate::blocks::invoke::{Forwarding, Invoke};
 use crate::cli::environment::host_name;
 use crate::peers::Peers;
+use crate::peers::identity::Mtls;
 use crate::peers::name_resolution::{self, Registration};
 use crate::process::listener::ListenAddr;
 use crate::process::tasks::Tasks;
 use crate::resources::configuration::name_resolution::NameResolution;
+use crate::tls::spiffe::SpiffeHandshake;
 
 /// An address that no packet reaches (RFC 5737): asking for the way to it sends nothing, and tells
 /// which of its own addresses this host would send from.
 const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
 
-/// Gives `invoke` the road to other sidecars. `listening` is where this one serves them.
+/// Gives `invoke` the road to other sidecars. `listening` is where this one serves them, with the
+/// handshake where it is mutual TLS. Nobody can find this sidecar before it has a certificate.
 pub(super) async fn connect(
     invoke: Invoke,
     config: &Config,
     chosen: Option<&NameResolution>,
     listening: &[ListenAddr],
     tasks: &mut Tasks,
-) -> anyhow::Result<Invoke> {
+) -> anyhow::Result<(Invoke, Option<SpiffeHandshake>)> {
     let own = &config.registry;
     let default = NameResolution::of_mode(own.is_kubernetes);
     let bound = listening.iter().find_map(|address| match address {
@@ -36,7 +40,13 @@ pub(super) async fn connect(
     });
     let bound = bound.context("the port for other sidecars is not open")?;
     let host_address = host_address(&own.environment, bound)?;
-    say_who_may_call(bound, own.is_kubernetes);
+    let mtls = mtls::start(config.sentry.clone(), tasks).await?;
+    let handshake = mtls.as_ref().map(Mtls::handshake).transpose()?;
+    if handshake.is_some() {
+        info!("Sidecars that call this one have to prove which app they are of");
+    } else {
+        say_who_may_call(bound, own.is_kubernetes);
+    }
     let registration = Registration {
         app_id: own.app_id.clone(),
         namespace: own.namespace.clone().unwrap_or_default(),
@@ -46,12 +56,12 @@ pub(super) async fn connect(
     let runtime_dir = runtime_dir(&own.environment);
     let chosen = chosen.unwrap_or(&default);
     let resolver = name_resolution::start(chosen, registration, &runtime_dir, tasks).await?;
-    let peers = Peers::new(resolver, config.max_body);
+    let peers = Peers::new(resolver, config.max_body, mtls);
     let forwarding = Forwarding {
         address: host_address.to_string(),
         host: host_name(&own.environment),
     };
-    Ok(invoke.with_peers(peers, forwarding))
+    Ok((invoke.with_peers(peers, forwarding), handshake))
 }
 
 fn say_who_may_call(bound: SocketAddr, is_kubernetes: bool) {

@@ -28,6 +28,8 @@ use crate::registry::Registry;
 /// How long an HTTP/1 client may take for the headers of a request, and how long a kept-alive
 /// connection may be idle. Clients commonly keep one for a minute.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a handshake with another sidecar may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most connections at once, per listener.
 const CONNECTIONS: usize = 4096;
 /// The most HTTP/2 streams at once, per connection: SDKs send all their calls over one.
@@ -100,20 +102,21 @@ impl Sidecar {
             config.max_body,
             registry.clone(),
         );
-        let invoke = invoke.with_access_control(access::control(&configuration, false));
+        let invoke =
+            invoke.with_access_control(access::control(&configuration, config.sentry.is_some()));
         let chosen = configuration.name_resolution.as_ref();
         let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
-        let invoke = Arc::new(invoke.await?);
+        let (invoke, handshake) = invoke.await?;
         let blocks = Blocks {
             health: Health::new(&own.app_id, whole.clone(), outbound),
-            invoke,
+            invoke: Arc::new(invoke),
             metadata: Arc::new(resources::metadata(&config, registry.clone())),
             pipeline: Pipeline::http(Arc::clone(&registry)),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };
         let limits = limits(&config);
-        Servers::new(limits, &mut tasks).start(sockets, &config.cors, &door, &blocks);
+        Servers::new(limits, handshake, &mut tasks).start(sockets, &config.cors, &door, &blocks);
         drop(starting);
         let health = app.as_ref().map(AppChannel::healthy);
         let app = app.map(|channel| (channel, config.app.discover));
@@ -208,8 +211,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         header_bytes: config.header_bytes,
         header_timeout: HEADER_TIMEOUT,
-        // No listener of the sidecar has a handshake.
-        handshake_timeout: HEADER_TIMEOUT,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
         connections: CONNECTIONS,
         streams: STREAMS,
         drain: config.grace,

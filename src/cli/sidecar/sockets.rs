@@ -19,8 +19,9 @@ use crate::api::{Blocks, Door};
 use crate::process::admin;
 use crate::process::listener::{BindError, ListenAddr, Listener};
 use crate::process::metrics::Metrics;
-use crate::process::serve::{Limits, Plain, serve};
+use crate::process::serve::{Handshake, Limits, Plain, serve};
 use crate::process::tasks::{BoxError, Tasks};
+use crate::tls::spiffe::SpiffeHandshake;
 
 /// The most calls at once from one other sidecar.
 const INTERNAL_STREAMS: u32 = 10_000;
@@ -110,13 +111,23 @@ async fn bind_where_set(place: Option<&Place>) -> Result<Vec<Listener>, BindErro
 /// Starts the servers of the API, one task a listener.
 pub(super) struct Servers<'a> {
     limits: Limits,
+    /// That of other sidecars, with mutual TLS.
+    handshake: Option<SpiffeHandshake>,
     tasks: &'a mut Tasks,
 }
 
 impl<'a> Servers<'a> {
-    /// Servers with these limits.
-    pub(super) fn new(limits: Limits, tasks: &'a mut Tasks) -> Self {
-        Self { limits, tasks }
+    /// Servers with these limits, and with this handshake of other sidecars.
+    pub(super) fn new(
+        limits: Limits,
+        handshake: Option<SpiffeHandshake>,
+        tasks: &'a mut Tasks,
+    ) -> Self {
+        Self {
+            limits,
+            handshake,
+            tasks,
+        }
     }
 
     /// Serves the API on its sockets.
@@ -128,21 +139,27 @@ impl<'a> Servers<'a> {
         let grpc = GrpcService::new(GrpcApi::new(door.clone(), blocks.clone()));
         let internal =
             InternalService::new(blocks.invoke.clone(), door.max_body, door.tracer.clone());
-        self.add("http", "HTTP", sockets.http, &http(Surface::Api));
-        self.add("grpc", "gRPC", sockets.grpc, &grpc);
-        self.add(
-            "public",
-            "HTTP public",
-            sockets.public,
-            &http(Surface::Public),
-        );
+        self.add(("http", "HTTP"), sockets.http, Plain, &http(Surface::Api));
+        self.add(("grpc", "gRPC"), sockets.grpc, Plain, &grpc);
+        let public = http(Surface::Public);
+        self.add(("public", "HTTP public"), sockets.public, Plain, &public);
         // One connection of another sidecar carries all its calls.
         self.limits.streams = INTERNAL_STREAMS;
-        self.add("internal", "gRPC internal", sockets.internal, &internal);
+        let name = ("internal", "gRPC internal");
+        match self.handshake.take() {
+            None => self.add(name, sockets.internal, Plain, &internal),
+            Some(handshake) => self.add(name, sockets.internal, handshake, &internal),
+        }
     }
 
-    fn add<S, B>(&mut self, task: &'static str, server: &str, listeners: Vec<Listener>, service: &S)
-    where
+    fn add<H, S, B>(
+        &mut self,
+        (task, server): (&'static str, &str),
+        listeners: Vec<Listener>,
+        handshake: H,
+        service: &S,
+    ) where
+        H: Handshake,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + Sync + 'static,
         S::Future: Send,
@@ -165,8 +182,8 @@ impl<'a> Servers<'a> {
             }
             let (service, limits) = (service.clone(), self.limits.clone());
             let stop = self.tasks.shutdown();
-            self.tasks
-                .spawn(task, serve(listener, Plain, service, limits, stop));
+            let serving = serve(listener, handshake.clone(), service, limits, stop);
+            self.tasks.spawn(task, serving);
         }
     }
 }

@@ -40,11 +40,12 @@ use sidegate::blocks::secrets::Secrets;
 use sidegate::blocks::shutdown::Shutdown;
 use sidegate::peers::Peers;
 use sidegate::peers::access_control::AccessControl;
+use sidegate::peers::identity::Mtls;
 use sidegate::peers::name_resolution::address::PeerAddress;
 use sidegate::peers::name_resolution::{Lookup, ResolveError, Resolver};
 use sidegate::process::listener::{ListenAddr, Listener};
 use sidegate::process::readiness::Readiness;
-use sidegate::process::serve::{Limits, Plain, serve};
+use sidegate::process::serve::{Handshake, Limits, Plain, serve};
 use sidegate::process::tasks::BoxError;
 use sidegate::registry::Registry;
 use sidegate::testing::http_client::send;
@@ -102,6 +103,7 @@ struct Setup<'a> {
     access_control: Option<AccessControl>,
     /// What the certificate of every caller of the internal port says.
     caller: Option<SpiffeId>,
+    mtls: Option<Mtls>,
 }
 
 /// The internal API behind a handshake that tells who calls.
@@ -167,7 +169,7 @@ impl Sidecar {
         let invoke = Invoke::new(channel, app_id, namespace, max_body, Registry::empty());
         let mut invoke = invoke.with_access_control(setup.access_control);
         if let Some(world) = setup.world {
-            let peers = Peers::new(Arc::new(world.clone()), max_body);
+            let peers = Peers::new(Arc::new(world.clone()), max_body, setup.mtls.clone());
             let forwarding = Forwarding {
                 address: "192.0.2.7".to_owned(),
                 host: "caller-host".to_owned(),
@@ -197,7 +199,14 @@ impl Sidecar {
         let mut servers = JoinSet::new();
         let http = run(&mut servers, http_api).await;
         let grpc = run(&mut servers, grpc_api).await;
-        let internal = run(&mut servers, Known(internal_api, setup.caller)).await;
+        let internal_api = Known(internal_api, setup.caller);
+        let internal = match setup.mtls {
+            None => run(&mut servers, internal_api).await,
+            Some(mtls) => {
+                let handshake = mtls.handshake().unwrap();
+                run_with(&mut servers, handshake, internal_api).await
+            }
+        };
         if let Some(world) = setup.world {
             world.add(app_id, namespace, internal);
         }
@@ -233,6 +242,19 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    run_with(servers, Plain, service).await
+}
+
+async fn run_with<H, S, B>(servers: &mut JoinSet<()>, handshake: H, service: S) -> SocketAddr
+where
+    H: Handshake,
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
     let limits = Limits {
         header_bytes: 64 * 1024,
         header_timeout: Duration::from_secs(60),
@@ -244,7 +266,7 @@ where
     let (listener, address) = bind().await;
     servers.spawn(async move {
         let shutdown = CancellationToken::new();
-        let ended = serve(listener, Plain, service, limits, shutdown).await;
+        let ended = serve(listener, handshake, service, limits, shutdown).await;
         ended.unwrap();
     });
     address

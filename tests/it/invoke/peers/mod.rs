@@ -3,6 +3,7 @@
 mod access;
 mod faults;
 mod matrix;
+mod mtls;
 mod proxy;
 mod streams;
 mod trust;

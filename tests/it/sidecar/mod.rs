@@ -8,6 +8,7 @@ mod mtls;
 mod odd_requests;
 mod pipeline;
 mod process;
+mod siblings;
 mod tracing;
 
 use std::net::SocketAddr;

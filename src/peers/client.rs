@@ -112,7 +112,12 @@ impl Client {
             .map_err(|_| Error::Request)?;
         *request.version_mut() = Version::HTTP_2;
         self.pools.send(app, request).await.map_err(|error| {
-            debug!(error = %with_causes(&error), address = address.as_str(), "Call to a peer failed");
+            let causes = with_causes(&error);
+            debug!(
+                error = causes,
+                address = address.as_str(),
+                "Call to a peer failed"
+            );
             if is_of_tls(&error) {
                 Error::Identity
             } else if error.is_connect() {

@@ -47,7 +47,7 @@ const MAX_APPS: usize = 1024;
 /// proved to be that app's, and an address can pass from one app to another.
 #[derive(Clone, Debug)]
 pub(super) enum Pools {
-    Plain(Pool<HttpConnector, Body>),
+    Plain(Box<Pool<HttpConnector, Body>>),
     Mutual(Arc<Mutual>),
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Mutual {
 impl Pools {
     pub(super) fn new(mtls: Option<Mtls>) -> Self {
         match mtls {
-            None => Self::Plain(pool(tcp())),
+            None => Self::Plain(Box::new(pool(tcp()))),
             Some(mtls) => Self::Mutual(Arc::new(Mutual {
                 mtls,
                 pools: Cache::new(MAX_APPS),

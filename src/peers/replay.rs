@@ -59,7 +59,7 @@ impl Replay {
             Self::Once(shared, size) => Body::new(Untouched {
                 shared: Some(Arc::clone(shared)),
                 body: None,
-                size: size.clone(),
+                size: *size,
             }),
         }
     }
@@ -101,7 +101,7 @@ impl http_body::Body for Untouched {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Some(body) => body.size_hint(),
-            None => self.size.clone(),
+            None => self.size,
         }
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::app::AppConfig;
 use super::flags::Args;
 use super::listen::{AddressError, Place};
+use super::size::size;
 use crate::api::http::cors::Cors;
 use crate::auth::tokens::ApiTokens;
 use crate::base::duration::parse_go_duration;
 use crate::base::environment::Environment;
-use crate::base::quantity::parse_bytes;
 use crate::base::token::Token;
 use crate::peers::identity::Sentry;
 use crate::process::kubernetes::Access;
@@ -83,7 +83,7 @@ impl Problems {
     }
 
     /// The value, or its default with the problem noted.
-    fn or_default<T: Default, E: Display>(&mut self, result: Result<T, E>) -> T {
+    pub(super) fn or_default<T: Default, E: Display>(&mut self, result: Result<T, E>) -> T {
         result.unwrap_or_else(|error| {
             self.add(error.to_string());
             T::default()
@@ -381,29 +381,6 @@ fn place<E: Display>(place: Result<Place, E>, problems: &mut Problems) -> Place 
         problems.add(error.to_string());
         Place::AllTcp(0)
     })
-}
-
-/// A size from its flag, or from the flag that it replaced, given in another unit. `None` without
-/// either.
-fn size(
-    flag: &str,
-    text: Option<&str>,
-    old: Option<(i64, u64)>,
-    problems: &mut Problems,
-) -> Option<u64> {
-    match text.filter(|text| !text.is_empty()) {
-        Some(text) => {
-            let parsed =
-                parse_bytes(text).map_err(|error| format!("invalid value for '{flag}': {error}"));
-            Some(problems.or_default(parsed))
-        }
-        None => {
-            let (count, unit) = old?;
-            u64::try_from(count)
-                .ok()
-                .map(|count| count.saturating_mul(unit))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod notices;
 mod peers;
 mod resources;
 mod server;
+mod size;
 mod sockets;
 mod traces;
 mod wait;

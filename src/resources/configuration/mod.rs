@@ -153,8 +153,8 @@ const RESTRICTIONS: [&str; 5] = [
 const REPLACED_WHOLE: &str = "nameResolution";
 
 /// Puts the documents together, in their order: objects but [`REPLACED_WHOLE`] are merged,
-/// [`RESTRICTIONS`] and access control add up, and any other later value replaces the earlier one. The second part of
-/// the answer are warnings.
+/// [`RESTRICTIONS`] and access control add up, and any other later value replaces the earlier one.
+/// The second part of the answer are warnings.
 pub(crate) fn merge(documents: Vec<Document>) -> Result<(Configuration, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let mut together = Value::Null;

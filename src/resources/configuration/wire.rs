@@ -1,7 +1,7 @@
 //! The fields of a `Configuration` as they are written.
 //!
-//! A misspelt field in `secrets`, `api`, `accessControl` or a pipeline would leave something open, so
-//! these take no others.
+//! A misspelt field in `secrets`, `api`, `accessControl` or a pipeline would leave something open,
+//! so these take no others.
 //! Everything else is read leniently.
 
 use serde::Deserialize;

@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 
 mod certificates;
 mod install;
+mod invocation;
 mod mistakes;
 mod neighbours;
 mod outage;
@@ -32,6 +33,11 @@ pub(crate) const ALL: &[Entry] = &[
         "envfrom",
         "the way of the public guide: kubectl patch and envFrom",
         tokens::by_patch_and_env_from,
+    ),
+    (
+        "invocation",
+        "an app calls that of another pod, which sees its own token",
+        invocation::reaches_the_app_of_another_pod,
     ),
     (
         "rotation",

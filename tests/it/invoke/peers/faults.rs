@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::Pair;
+use super::{Pair, Started};
 use crate::app_channel::{Server, feed, streamed};
 use crate::invoke::{Setup, Sidecar, World, error_body};
 
@@ -46,10 +46,10 @@ async fn of_several_sidecars_one_that_is_gone_costs_nothing() {
         hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
             .build_http();
     let uri = format!("http://{}/v1.0/invoke/callee/method/x", caller.http);
-    let asking = tokio::spawn(client.request(Request::post(uri).body(body).unwrap()));
+    let asking = Started::new(client.request(Request::post(uri).body(body).unwrap()));
     feed(&mut sender, b"once").await;
     drop(sender);
-    assert_eq!(asking.await.unwrap().unwrap().status(), 200);
+    assert_eq!(asking.done().await.unwrap().status(), 200);
     assert_eq!(app.recorded()[0].body, "once");
     drop(callee);
 }
@@ -116,7 +116,7 @@ async fn a_body_above_the_limit_reaches_nobody_whole() {
         hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
             .build_http();
     let uri = format!("http://{}/v1.0/invoke/callee/method/x", pair.caller.http);
-    let asking = tokio::spawn(client.request(Request::post(uri).body(body).unwrap()));
+    let asking = Started::new(client.request(Request::post(uri).body(body).unwrap()));
     for _ in 0..65 {
         feed(&mut sender, &[0; 1024]).await;
     }
@@ -125,7 +125,7 @@ async fn a_body_above_the_limit_reaches_nobody_whole() {
         "the app got a truncated body as whole"
     );
     drop(sender);
-    let answer = asking.await.unwrap().unwrap();
+    let answer = asking.done().await.unwrap();
     assert_eq!(answer.status(), 413);
 }
 

@@ -11,6 +11,8 @@ mod trust;
 use sidegate::app_channel::{AppChannelConfig, AppProtocol};
 use std::net::SocketAddr;
 
+use tokio::task::JoinSet;
+
 use super::{Setup, Sidecar, World};
 use crate::app_channel::config;
 
@@ -48,5 +50,21 @@ impl Pair {
             callee,
             world,
         }
+    }
+}
+
+/// Something that goes on beside the test, and ends with it at the latest.
+pub(super) struct Started<T>(JoinSet<T>);
+
+impl<T: Send + 'static> Started<T> {
+    pub(super) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        let mut set = JoinSet::new();
+        set.spawn(future);
+        Self(set)
+    }
+
+    /// What comes of it.
+    pub(super) async fn done(mut self) -> T {
+        self.0.join_next().await.unwrap().unwrap()
     }
 }

@@ -263,28 +263,11 @@ async fn certificates_of_the_authority_count_and_are_renewed_at_half_their_life(
         }
     })
     .await;
-    let folder = tempfile::tempdir().unwrap();
-    let token = folder.path().join("token");
-    std::fs::write(&token, "secret\n").unwrap();
-    let missing = folder.path().join("missing");
     let asked = Sentry {
-        token: Token::Kubernetes(vec![missing, token]),
         retry: Duration::ZERO,
         ..sentry(fake.address(), &authority)
     };
     let (mtls, renewal) = obtain(asked).await.unwrap();
-    let request = fake.requests().remove(0);
-    assert_eq!(
-        (&*request.id, &*request.namespace, &*request.token),
-        ("caller", "ns", "secret")
-    );
-    assert_eq!(request.token_validator, 2);
-    assert_eq!(request.jwt_audiences, ["aud"]);
-    assert!(
-        !format!("{request:?}").contains("secret"),
-        "a token is never printed"
-    );
-
     let only_second = Some(allow_only("second", "caller"));
     let callee = Some(of(&authority, "callee"));
     let before = pair(
@@ -321,6 +304,34 @@ async fn certificates_of_the_authority_count_and_are_renewed_at_half_their_life(
     );
     shutdown.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_authority_learns_who_asks_and_the_log_no_token() {
+    let authority = Arc::new(Authority::new());
+    let own = authority.svid(SENTRY_ID, today());
+    let rule = |request: &_, _| Ok(Grant::of(request));
+    let fake = FakeSentry::start(Arc::clone(&authority), &own, rule).await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "secret\n").unwrap();
+    let missing = folder.path().join("missing");
+    let asked = Sentry {
+        token: Token::Kubernetes(vec![missing, token]),
+        ..sentry(fake.address(), &authority)
+    };
+    obtain(asked).await.unwrap();
+    let request = fake.requests().remove(0);
+    assert_eq!(
+        (&*request.id, &*request.namespace, &*request.token),
+        ("caller", "ns", "secret")
+    );
+    assert_eq!(request.token_validator, 2);
+    assert_eq!(request.jwt_audiences, ["aud"]);
+    assert!(
+        !format!("{request:?}").contains("secret"),
+        "a token is never printed"
+    );
 }
 
 #[tokio::test]

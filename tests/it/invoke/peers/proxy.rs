@@ -16,7 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use super::Pair;
+use super::{Pair, Started};
 use crate::app_channel::{Server, config, token};
 use crate::invoke::{Setup, Sidecar, TOKEN_HEADER, World};
 
@@ -218,9 +218,9 @@ async fn a_caller_that_goes_away_is_noticed_by_the_app() {
     let pair = Pair::of(AppProtocol::Grpc, app.address).await;
     let client = connect(&pair.caller).await;
     let calling =
-        tokio::spawn(async move { client.unary(to("callee", "x".to_owned()), ECHO).await });
+        Started::new(async move { client.unary(to("callee", "x".to_owned()), ECHO).await });
     has_reached.recv().await.unwrap();
-    calling.abort();
+    drop(calling);
     assert!(gone.recv().await.is_none(), "the app's handler was dropped");
 }
 

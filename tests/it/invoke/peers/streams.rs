@@ -12,7 +12,7 @@ use sidegate::process::tasks::BoxError;
 use std::sync::Mutex;
 use tokio::sync::mpsc;
 
-use super::Pair;
+use super::{Pair, Started};
 use crate::app_channel::{Server, feed, streamed};
 
 fn client() -> Client<HttpConnector, UnsyncBoxBody<Bytes, BoxError>> {
@@ -39,9 +39,9 @@ async fn pieces_pass_both_ways_as_they_come() {
     let (mut sender, body) = streamed();
     let uri = format!("http://{}/v1.0/invoke/callee/method/echo", pair.caller.http);
     let request = Request::post(uri).body(body).unwrap();
-    let asking = tokio::spawn(client().request(request));
+    let asking = Started::new(client().request(request));
     feed(&mut sender, b"one").await;
-    let mut answer = asking.await.unwrap().unwrap();
+    let mut answer = asking.done().await.unwrap();
     assert_eq!(next(answer.body_mut()).await.unwrap(), "one");
     feed(&mut sender, b"two").await;
     assert_eq!(next(answer.body_mut()).await.unwrap(), "two");
@@ -104,9 +104,9 @@ async fn a_caller_that_goes_away_is_noticed_by_the_app() {
     let request = Request::get(uri)
         .body(sidegate::process::body::empty())
         .unwrap();
-    let asking = tokio::spawn(client().request(request));
+    let asking = Started::new(client().request(request));
     has_reached.recv().await.unwrap();
-    asking.abort();
+    drop(asking);
     assert!(gone.recv().await.is_none(), "the app's handler was dropped");
 }
 
@@ -130,7 +130,7 @@ async fn an_upload_that_breaks_off_never_looks_complete() {
     let (mut sender, body) = streamed();
     let uri = format!("http://{}/v1.0/invoke/callee/method/x", pair.caller.http);
     let request = Request::post(uri).body(body).unwrap();
-    let asking = tokio::spawn(client().request(request));
+    let asking = Started::new(client().request(request));
     feed(&mut sender, b"half").await;
     assert!(
         outcome.recv().await.unwrap(),
@@ -145,19 +145,19 @@ async fn an_upload_that_breaks_off_never_looks_complete() {
         "the app got a truncated body as whole"
     );
     // The client itself sees the failure of its own body.
-    assert!(asking.await.unwrap().is_err());
+    assert!(asking.done().await.is_err());
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_never_looks_complete() {
     let app = Server::start(|_| async {
-        let (sender, body) = streamed();
-        tokio::spawn(async move {
-            let mut sender = sender;
-            feed(&mut sender, b"half").await;
-            let _ = sender.send(Err("the app broke off".into())).await;
-        });
-        Response::new(body)
+        let frames = [
+            Ok(http_body::Frame::data(Bytes::from_static(b"half"))),
+            Err(BoxError::from("the app broke off")),
+        ];
+        let frames = futures_util::stream::iter(frames);
+        let body = http_body_util::StreamBody::new(frames);
+        Response::new(sidegate::process::body::boxed(body))
     })
     .await;
     let pair = Pair::of(AppProtocol::Http, app.address).await;

@@ -138,7 +138,8 @@ impl Transport {
             Ok(response) if response.status().is_informational() => Err(Error::Exchange),
             Ok(response) => Ok(response.map(|body| AppBody::new(body, place))),
             Err(error) => {
-                debug!(error = %with_causes(&error), road = road.row().name, "Call to the app failed");
+                let road = road.row().name;
+                debug!(error = %with_causes(&error), road, "Call to the app failed");
                 Err(if error.is_connect() {
                     Error::Connect
                 } else {

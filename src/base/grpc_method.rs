@@ -13,7 +13,8 @@ pub struct GrpcMethod(String);
 /// A path that is no gRPC method.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "malformed method name: accepted is /service/method with letters, digits, \".\", \"_\" and \"-\""
+    "malformed method name: accepted is /service/method with letters, digits, \".\", \"_\" and \
+     \"-\""
 )]
 pub struct GrpcMethodError;
 

@@ -30,6 +30,7 @@ pub use endpoint::{BuildError, Endpoint, Settings};
 pub use external::{External, RawUrl, RawUrlError};
 
 pub use crate::process::body::Body;
+pub use crate::resources::sidecar_policy::ExternalUrls;
 
 /// A call as a caller made it: nothing is stripped from the headers yet.
 #[derive(Debug)]

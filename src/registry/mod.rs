@@ -20,6 +20,7 @@ use crate::process::tasks::Tasks;
 use crate::resources::sidecar_policy::DefaultAccess;
 
 mod builtin;
+mod config;
 mod endpoints;
 mod follow;
 pub(crate) mod pipelines;

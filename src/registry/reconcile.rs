@@ -8,15 +8,14 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::builtin::KUBERNETES_STORE;
 use super::endpoints::Endpoints;
 use super::pipelines::Pipelines;
-use super::plan::{Filter, Plan, groups, plan};
+use super::plan::{Plan, groups, plan};
 use super::referrer::Referrer;
 use super::report::{self, Failure, Report};
 use super::resiliencies::Resiliencies;
-use super::resolve::{self, References, Resolver};
-use super::rules::{Choice, Rules, at_next_start};
+use super::resolve::{self, References};
+use super::rules::{Rules, at_next_start};
 use super::snapshot::{
     FailedComponent, LoadedComponent, LoadedSecretStore, NamedEndpoint, Snapshot,
 };
@@ -29,41 +28,6 @@ use crate::resources::component::Component;
 use crate::resources::configuration::{Configuration, Handler};
 use crate::resources::decode::{Document, Resources};
 use crate::resources::resiliency::Resiliency;
-
-impl RegistryConfig {
-    pub(super) fn choice(&self) -> Choice<'_> {
-        Choice {
-            name: self.policy.as_deref(),
-            namespace: self.namespace.as_deref(),
-            default_access: self.default_access,
-        }
-    }
-
-    /// The store that a reference means which names none.
-    pub(super) fn default_store(&self) -> Option<&'static str> {
-        self.is_kubernetes.then_some(KUBERNETES_STORE)
-    }
-
-    fn filter<'a>(&'a self, rules: &'a Rules) -> Filter<'a> {
-        Filter {
-            app_id: &self.app_id,
-            namespace: self.namespace.as_deref(),
-            denied: &rules.configuration.denied_components,
-            default_store: self.default_store(),
-            has_kubernetes_store: self.has_kubernetes_store,
-        }
-    }
-
-    fn resolver(&self, rules: &Rules) -> Resolver<'_> {
-        Resolver {
-            environment: &self.environment,
-            app_id: &self.app_id,
-            namespace: self.namespace.as_deref(),
-            default_store: self.default_store(),
-            scopes_apply: rules.policy.scopes_apply_to_components,
-        }
-    }
-}
 
 pub(super) struct Reconciler {
     pub(super) config: RegistryConfig,

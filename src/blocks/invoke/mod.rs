@@ -3,10 +3,10 @@
 //! ```text
 //! caller's sidecar:  api::http | api::grpc → call ─┬─ own app ──────────────▶ local → app_channel
 //!                                                  ├─ another ─▶ remote → peers ─▶ its sidecar
-//!                                                  └─ a URL or an HTTPEndpoint ─▶ outside → endpoints
+//!                                                  └─ URL, HTTPEndpoint ─▶ outside → endpoints
 //! app's sidecar:     api::internal → serve → access ──────────────────────▶ local → app_channel
 //! ```
-//! [`proxy`] does the same for calls of a gRPC app's own services.
+//! `proxy` does the same for calls of a gRPC app's own services.
 
 mod access;
 pub mod headers;

@@ -7,11 +7,10 @@ use http::{Method, Response};
 use super::headers;
 use super::{Answer, Failure, Message, judge_answer, unreadable};
 use crate::blocks::error::Reason;
-use crate::endpoints::{self, Call, Endpoint, External, RawUrl};
+use crate::endpoints::{self, Call, Endpoint, External, ExternalUrls, RawUrl};
 use crate::peers::Replay;
 use crate::process::body::{Body, Limited};
 use crate::resiliency::{Policy, Verdict};
-use crate::resources::sidecar_policy::ExternalUrls;
 
 /// A service outside.
 pub(super) enum Outside<'a> {

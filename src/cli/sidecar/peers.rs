@@ -79,8 +79,8 @@ fn say_who_may_call(bound: SocketAddr, is_kubernetes: bool) {
     } else {
         warn!(
             address = %bound,
-            "Whoever reaches the internal port can call the app: --dapr-internal-grpc-listen-address \
-             opens it to more than this machine"
+            "Whoever reaches the internal port can call the app: \
+             --dapr-internal-grpc-listen-address opens it to more than this machine"
         );
     }
 }

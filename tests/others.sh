@@ -1,16 +1,27 @@
 #!/usr/bin/env bash
 # What is tested in other languages: tests/others.sh PATH-OF-SIDEGATE
 #
-# The packing of the image, and the unchanged Dapr SDKs against a real sidecar. Installs each SDK by
-# its pinned versions into a cache outside the tree. What this machine cannot run is counted as
-# skipped with the reason; with CI=true that is a failure.
+# The packing of the image, the unchanged Dapr SDKs against a real sidecar, and through two of them
+# with each other, and the calls of sidecars against Dapr's own stubs. Installs each SDK by its pinned
+# versions into a cache outside the tree. What this machine cannot run is counted as skipped with the
+# reason; with CI=true that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sidegate=${1:?path of the program sidegate}
+sidegate=$(realpath "${1:?path of the program sidegate}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/sdk
-results=$(mktemp)
-trap 'rm -f "$results"' EXIT
+work=$(mktemp -d)
+results=$work/results
+touch "$results"
+callees=() # the programs that serve, by process id
+finish() {
+    [ "${#callees[@]}" = 0 ] || kill "${callees[@]}" 2>/dev/null || true
+    wait
+    rm -rf "$work"
+}
+trap finish EXIT
+# Sidecars on one machine find each other by files in this folder: these find nobody else's.
+export XDG_RUNTIME_DIR=$work
 reasons=()
 
 # The folder of an installation, named after everything that decides what is in it.
@@ -37,24 +48,55 @@ install_javascript() {
         touch "$into/complete"
 }
 
-# Runs a program as the app of a sidecar with both tokens. It writes a line for each of its cases;
-# one that ends before its first case, or badly though all passed, is a failure too.
+# Go keeps what it built by itself, and looks for changes in a second.
+install_go() {
+    mkdir -p "$1" && (cd tests/sdk/go && GOFLAGS=-mod=readonly go build -trimpath -o "$1" .)
+}
+
+# Runs a program that writes a line for each of its cases; one that ends before its first case, or
+# badly though all passed, is a failure too.
 drive() {
-    local name=$1 code=0 cases=$results.$1
+    local name=$1 code=0 cases=$work/cases
     shift
     : >"$cases"
-    SDK_RESULTS=$cases "$sidegate" run --app-id sdk --resources-path tests/sdk/resources \
-        --config tests/sdk/configuration.yaml --log-level warn -- "$@" || code=$?
+    SDK_RESULTS=$cases "$@" || code=$?
     if [ ! -s "$cases" ] || { [ "$code" != 0 ] && ! grep -q '^FAIL ' "$cases"; }; then
         echo "FAIL $name ended with code $code" >>"$cases"
     fi
     cat "$cases" >>"$results"
-    rm "$cases"
+}
+
+# Runs a program as the app of a sidecar with both tokens.
+drive_app() {
+    local name=$1
+    shift
+    drive "$name" "$sidegate" run --app-id sdk --resources-path tests/sdk/resources \
+        --config tests/sdk/configuration.yaml --log-level warn -- "$@"
+}
+
+# Starts an app with its sidecar that others invoke, up to the end of this script.
+serve() {
+    local name=$1 protocol=$2
+    shift 2
+    "$sidegate" run --app-id "callee-$name" --app-protocol "$protocol" --log-level warn -- "$@" &
+    callees+=($!)
+    served+=("callee-$name")
+}
+
+# Runs a program as an app with its sidecar that invokes those that are served, but itself.
+drive_caller() {
+    local name=$1 others=${served[*]}
+    shift
+    [ "$name" = go ] || others=${others/callee-$name/}
+    SDK_CALLEES=$(echo $others) drive "$name" \
+        "$sidegate" run --app-id "caller-$name" --log-level warn -- "$@"
 }
 
 skip() {
     reasons+=("skipped: $1: $2")
 }
+
+python=() javascript=() go=() served=()
 
 if ! command -v python3 >/dev/null; then
     skip image "no python3"
@@ -65,7 +107,7 @@ else
     echo "$outcome image packs what container runtimes read" >>"$results"
     into=$(folder python tests/sdk/python/requirements.txt <(python3 --version))
     if install_python "$into"; then
-        drive python "$into/bin/python" tests/sdk/python/cases.py
+        python=("$into/bin/python" -B)
     else
         skip python "cannot install tests/sdk/python/requirements.txt"
     fi
@@ -76,10 +118,38 @@ if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
 else
     into=$(folder javascript tests/sdk/javascript/package-lock.json <(node --version))
     if install_javascript "$into"; then
-        NODE_PATH=$into/node_modules drive javascript node tests/sdk/javascript/cases.cjs
+        javascript=(env "NODE_PATH=$into/node_modules" node)
     else
         skip javascript "cannot install tests/sdk/javascript/package-lock.json"
     fi
+fi
+
+if ! command -v go >/dev/null; then
+    skip go "no go"
+else
+    into=$(folder go tests/sdk/go/go.{mod,sum} <(go version))
+    if install_go "$into/sdk"; then
+        go=("$into/sdk/sidegate-sdk-tests")
+    else
+        skip go "cannot build tests/sdk/go"
+    fi
+fi
+
+cases=tests/sdk
+[ "${#python[@]}" = 0 ] || serve python grpc "${python[@]}" $cases/python/app.py
+[ "${#javascript[@]}" = 0 ] || serve javascript http "${javascript[@]}" $cases/javascript/app.cjs
+[ "${#go[@]}" = 0 ] || serve go grpc "${go[@]}" app
+if [ "${#python[@]}" != 0 ]; then
+    drive_app python "${python[@]}" $cases/python/cases.py
+    drive_caller python "${python[@]}" $cases/python/invocation.py
+fi
+if [ "${#javascript[@]}" != 0 ]; then
+    drive_app javascript "${javascript[@]}" $cases/javascript/cases.cjs
+    drive_caller javascript "${javascript[@]}" $cases/javascript/invocation.cjs
+fi
+if [ "${#go[@]}" != 0 ]; then
+    drive_caller go "${go[@]}" invocation
+    drive go "${go[@]}" wire "$sidegate"
 fi
 
 sort "$results"

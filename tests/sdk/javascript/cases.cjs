@@ -4,14 +4,14 @@
 // itself. Each case writes one line to the file $SDK_RESULTS.
 
 const assert = require("node:assert/strict");
-const fs = require("node:fs");
 const http = require("node:http");
 const { CommunicationProtocolEnum, DaprClient, HttpMethod, LogLevel } = require("@dapr/dapr");
 
 const { Settings } = require("@dapr/dapr/utils/Settings.util");
+const report = require("./report.cjs");
 
 const { HTTP, GRPC } = CommunicationProtocolEnum;
-const { APP_API_TOKEN, APP_PORT, DAPR_API_TOKEN, SDK_RESULTS } = process.env;
+const { APP_API_TOKEN, APP_PORT, DAPR_API_TOKEN } = process.env;
 const APP_ID = "sdk";
 const STORE = "secrets";
 
@@ -99,24 +99,16 @@ const CASES = [
 
 async function main() {
   await new Promise((listening) => app.listen(Number(APP_PORT), "127.0.0.1", listening));
-  let failed = false;
-  for (const [protocol, spoken] of [
+  const cases = [
     [HTTP, "HTTP"],
     [GRPC, "gRPC"],
-  ]) {
-    for (const [name, token, body] of CASES) {
-      let outcome = "PASS";
-      try {
-        await withClient(protocol, token, (client) => body(client)());
-      } catch (error) {
-        console.error(`${name}:`, error);
-        outcome = "FAIL";
-        failed = true;
-      }
-      fs.appendFileSync(SDK_RESULTS, `${outcome} javascript ${name} over ${spoken}\n`);
-    }
-  }
-  process.exit(failed ? 1 : 0);
+  ].flatMap(([protocol, spoken]) =>
+    CASES.map(([name, token, body]) => [
+      `${name} over ${spoken}`,
+      () => withClient(protocol, token, (client) => body(client)()),
+    ]),
+  );
+  process.exit((await report.run(cases)) ? 0 : 1);
 }
 
 main();

@@ -8,14 +8,14 @@ import contextlib
 import http.server
 import json
 import os
-import sys
 import threading
-import traceback
 
 import grpc
 from dapr.clients import DaprClient
 from dapr.clients.exceptions import DaprHttpError
 from dapr.conf import settings
+
+import report
 
 API_TOKEN, APP_TOKEN = os.environ["DAPR_API_TOKEN"], os.environ["APP_API_TOKEN"]
 APP_ID, STORE = "sdk", "secrets"
@@ -122,17 +122,7 @@ CASES = {
 def main():
     app = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["APP_PORT"])), App)
     threading.Thread(target=app.serve_forever, daemon=True).start()
-    failed = False
-    with open(os.environ["SDK_RESULTS"], "a", encoding="utf-8") as results:
-        for name, case in CASES.items():
-            try:
-                case()
-                outcome = "PASS"
-            except Exception:  # whatever a case throws is its failure
-                traceback.print_exc()
-                outcome, failed = "FAIL", True
-            print(f"{outcome} python {name}", file=results, flush=True)
-    sys.exit(failed)
+    report.run(CASES)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::config::Problems;
 use super::flags::Args;
+use super::peers::namespace;
 use crate::base::environment::Environment;
 use crate::base::spiffe_id::SpiffeId;
 use crate::peers::identity::{Mtls, RETRY, Sentry, Token, obtain};
@@ -60,10 +61,7 @@ impl Args {
             id: id?,
             anchors: anchors?,
             app_id: self.app_id.clone(),
-            namespace: environment
-                .value("NAMESPACE")
-                .unwrap_or_default()
-                .to_owned(),
+            namespace: namespace(environment.non_empty("NAMESPACE")).to_owned(),
             token,
             audiences: audiences
                 .filter(|audience| !audience.is_empty())
@@ -84,12 +82,12 @@ impl Args {
             "DAPR_CONTROLPLANE_TRUST_DOMAIN",
             DEFAULT_TRUST_DOMAIN,
         );
-        let namespace = given(
+        let plane_namespace = given(
             &self.control_plane_namespace,
             "DAPR_CONTROLPLANE_NAMESPACE",
             DEFAULT_NAMESPACE,
         );
-        let id = SpiffeId::new(&trust_domain, &namespace, "dapr-sentry");
+        let id = SpiffeId::new(&trust_domain, &plane_namespace, "dapr-sentry");
         id.map_err(|error| problems.add(format!("invalid control plane: {error}")))
             .ok()
     }

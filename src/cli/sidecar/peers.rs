@@ -23,6 +23,12 @@ use crate::tls::spiffe::SpiffeHandshake;
 /// which of its own addresses this host would send from.
 const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
 
+/// The namespace by which other sidecars know this one: without `NAMESPACE`, that of Kubernetes for
+/// whatever names none (Dapr 1.18).
+pub(super) fn namespace(given: Option<&str>) -> &str {
+    given.unwrap_or("default")
+}
+
 /// Gives `invoke` the road to other sidecars. `listening` is where this one serves them, with the
 /// handshake where it is mutual TLS. Nobody can find this sidecar before it has a certificate.
 pub(super) async fn connect(
@@ -49,7 +55,7 @@ pub(super) async fn connect(
     }
     let registration = Registration {
         app_id: own.app_id.clone(),
-        namespace: own.namespace.clone().unwrap_or_default(),
+        namespace: namespace(own.namespace.as_deref()).to_owned(),
         host_address,
         internal_port: bound.port(),
     };

@@ -93,7 +93,7 @@ impl Sidecar {
             warn!("{}", resources::NO_TOKEN);
         }
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
-        let namespace = own.namespace.as_deref().unwrap_or_default();
+        let namespace = peers::namespace(own.namespace.as_deref());
         let addresses = sockets.addresses();
         let invoke = Invoke::new(
             app.clone(),

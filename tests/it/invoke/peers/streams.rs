@@ -165,8 +165,10 @@ async fn an_answer_that_breaks_off_never_looks_complete() {
     let request = Request::get(uri)
         .body(sidegate::process::body::empty())
         .unwrap();
-    // It may break off so early that the caller does not even get its head.
-    if let Ok(answer) = client().request(request).await {
+    // It may break off so early that nobody gets its head: the sidecars or the caller.
+    if let Ok(answer) = client().request(request).await
+        && answer.status() != 500
+    {
         assert!(answer.into_body().collect().await.is_err());
     }
 }

@@ -46,7 +46,9 @@ impl Stage {
         // pieces, which count as resident whole.
         let copy = dir.path().join("sidegate");
         fs::copy(program, &copy).unwrap();
-        fs::create_dir(dir.path().join("resources")).unwrap();
+        for folder in ["resources", "run"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
         for (name, text) in [
             ("tls.crt", issued.certificate.as_str()),
             ("tls.key", &issued.key),
@@ -124,7 +126,7 @@ impl Stage {
         command
             .args(["sidecar", "--max-body-size=2Gi"])
             .arg(format!("--app-id={app_id}"))
-            .env("XDG_RUNTIME_DIR", self.dir.path())
+            .env("XDG_RUNTIME_DIR", self.file("run"))
             .args([
                 "--dapr-listen-addresses=127.0.0.1",
                 "--metrics-listen-address=127.0.0.1",

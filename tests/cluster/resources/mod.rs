@@ -141,6 +141,7 @@ impl Namespace {
         [
             "--app-id=app".to_owned(),
             "--mode=kubernetes".to_owned(),
+            "--dapr-internal-grpc-port=0".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
         ]
         .into_iter()

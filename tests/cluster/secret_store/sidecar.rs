@@ -29,6 +29,7 @@ async fn serve(place: &Place, files: &TempDir, flags: &[&str]) -> Serving {
     let resources = format!("--resources-path={}", files.path().display());
     let fixed = [
         "--mode=kubernetes",
+        "--dapr-internal-grpc-port=0",
         "--app-id=app",
         "--dapr-listen-addresses=127.0.0.1",
         "--dapr-http-port=0",

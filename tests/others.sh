@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What is tested in other languages: tests/others.sh PATH-OF-SIDEGATE
 #
-# The packing of the image, the unchanged Dapr SDKs against a real sidecar, and through two of them
-# with each other, and the calls of sidecars against Dapr's own stubs. Installs each SDK by its pinned
-# versions into a cache outside the tree. What this machine cannot run is counted as skipped with the
-# reason; with CI=true that is a failure.
+# The packing of the image; the unchanged Dapr SDKs against a real sidecar, and with each other
+# through two of them; what sidecars send each other against Dapr's own stubs. Installs each SDK by
+# its pinned versions into a cache outside the tree. What this machine cannot run is counted as
+# skipped with the reason; with CI=true that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

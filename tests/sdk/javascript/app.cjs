@@ -4,8 +4,8 @@ const { CommunicationProtocolEnum, DaprServer, HttpMethod, LogLevel } = require(
 
 const { APP_API_TOKEN, APP_PORT } = process.env;
 
-// What the application knows of a call. Node joins with a comma whatever came twice; the SDK does not
-// say the HTTP method, but asks here for POST alone.
+// What the application knows of a call. Node joins with a comma whatever came twice. The SDK does
+// not say the HTTP method, but takes POST alone here.
 const answer = async ({ body, query, metadata, headers }) => ({
   verb: "POST",
   query: query.slice(query.indexOf("?") + 1),

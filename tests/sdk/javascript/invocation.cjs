@@ -52,8 +52,8 @@ const invokes = async (client, callee, query) =>
     isOwnToken: true,
   });
 
-// Python's SDK says that a method is not implemented, and Go's gives an error without a code. Errors
-// over HTTP carry the status in JSON, those over gRPC a code.
+// Python's SDK says that a method is not implemented, Go's gives an error without a code. Errors over
+// HTTP carry the status in JSON, those over gRPC a code.
 async function missesAMethod(client, callee) {
   const expected = { "callee-python": [501, 12], "callee-go": [500, 2] };
   const error = await invoke(client, callee, "missing").then(

@@ -1,7 +1,7 @@
 """The application that others invoke, made with the SDK's gRPC extension.
 
-Beside its method it serves the part of the service `sidegate.test.Echo` (tests/sdk/go/echo) that has
-one message each way, and a stream both ways. The messages are google.protobuf.StringValue.
+Beside its method it serves a part of the service `sidegate.test.Echo` (tests/sdk/go/echo): the
+methods with one message each way, and with streams both ways.
 """
 
 import json

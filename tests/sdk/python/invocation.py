@@ -76,7 +76,7 @@ def invokes(callee, protocol):
 
 
 def misses_a_method(callee, protocol):
-    # Express says 404 of a path that it does not know, and the Go SDK gives an error without a code.
+    # Express says 404 of a path that it does not know; the Go SDK gives an error without a code.
     status, code = {
         "callee-javascript": (404, grpc.StatusCode.NOT_FOUND),
         "callee-go": (500, grpc.StatusCode.UNKNOWN),

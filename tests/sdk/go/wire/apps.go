@@ -48,7 +48,9 @@ func serveWeb() (int, error) {
 	}
 	app := http.NewServeMux()
 	app.HandleFunc("/orders/1", answerWeb)
-	app.HandleFunc("/sick", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	app.HandleFunc("/sick", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+	})
 	go func() { _ = http.Serve(listener, app) }() // up to the end of the program
 	return port, nil
 }

@@ -2,7 +2,9 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"io"
+	"sync/atomic"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
 	internalv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
@@ -17,8 +19,8 @@ import (
 // The sidecar that is called. It answers with the body that it got, in pieces as Dapr makes them.
 type peer struct {
 	internalv1.UnimplementedServiceInvocationServer
-	calls   chan call        // each call that was answered
-	proxied chan metadata.MD // the metadata of each call of a service of its app
+	call    atomic.Pointer[call]        // the last one that came whole
+	proxied atomic.Pointer[metadata.MD] // the metadata of the last call of a service of its app
 }
 
 // Starts a peer, which serves up to the end of the program. The port.
@@ -27,11 +29,19 @@ func servePeer() (*peer, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	p := &peer{calls: make(chan call, 1), proxied: make(chan metadata.MD, 1)}
+	p := &peer{}
 	server := grpc.NewServer(grpc.UnknownServiceHandler(p.proxy))
 	internalv1.RegisterServiceInvocationServer(server, p)
 	go func() { _ = server.Serve(listener) }()
 	return p, port, nil
+}
+
+// The call that was answered just now.
+func (p *peer) took() (call, error) {
+	if got := p.call.Swap(nil); got != nil {
+		return *got, nil
+	}
+	return call{}, errors.New("no call arrived")
 }
 
 func (p *peer) CallLocalStream(stream internalv1.ServiceInvocation_CallLocalStreamServer) error {
@@ -40,8 +50,10 @@ func (p *peer) CallLocalStream(stream internalv1.ServiceInvocation_CallLocalStre
 		return err
 	}
 	head := &internalv1.InternalInvokeResponse{
-		Status:  &internalv1.Status{Code: 201},
-		Headers: map[string]*internalv1.ListStringValue{"X-Answer": list("a", "b"), "Dapr-Api-Token": list("secret")},
+		Status: &internalv1.Status{Code: 201},
+		Headers: map[string]*internalv1.ListStringValue{
+			"X-Answer": list("a", "b"), "Dapr-Api-Token": list("secret"),
+		},
 		Message: &commonv1.InvokeResponse{
 			ContentType: whole.head.GetMessage().GetContentType(),
 			Data:        whole.head.GetMessage().GetData(),
@@ -63,7 +75,7 @@ func (p *peer) CallLocalStream(stream internalv1.ServiceInvocation_CallLocalStre
 			Code: int32(codes.NotFound), Message: "no such order", Details: []*anypb.Any{detail},
 		}
 	}
-	p.calls <- whole
+	p.call.Store(&whole)
 	message := &internalv1.InternalInvokeResponseStream{Response: head}
 	for _, piece := range payloads(whole.body) {
 		message.Payload = piece
@@ -78,17 +90,19 @@ func (p *peer) CallLocalStream(stream internalv1.ServiceInvocation_CallLocalStre
 	return stream.Send(message)
 }
 
-func (p *peer) CallLocal(context.Context, *internalv1.InternalInvokeRequest) (*internalv1.InternalInvokeResponse, error) {
+func (p *peer) CallLocal(
+	context.Context, *internalv1.InternalInvokeRequest,
+) (*internalv1.InternalInvokeResponse, error) {
 	return nil, status.Error(codes.Internal, "bodies have to stream")
 }
 
 func (p *peer) proxy(_ any, stream grpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(stream.Context())
-	p.proxied <- md
+	p.proxied.Store(&md)
 	for {
 		message := new(wrapperspb.StringValue)
 		switch err := stream.RecvMsg(message); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err

@@ -56,7 +56,9 @@ func dial(port int) (stubs, error) {
 	if err != nil {
 		return stubs{}, err
 	}
-	return stubs{internalv1.NewServiceInvocationClient(connection), runtimev1.NewDaprClient(connection), connection}, nil
+	return stubs{
+		internalv1.NewServiceInvocationClient(connection), runtimev1.NewDaprClient(connection), connection,
+	}, nil
 }
 
 // Listens for whatever a program of ours plays.

@@ -15,7 +15,7 @@ use super::identity::Mtls;
 use super::message::Answer;
 use super::pools::Pools;
 use super::stream::{joined, pieces};
-use super::wire::{AnswerHead, WireError, decode_answer};
+use super::wire::{AnswerHead, WireError, decode_answer, values};
 use super::{Error, Peer};
 use crate::base::grpc_timeout::{self, GRPC_TIMEOUT};
 use crate::process::body::{Body, CollectError, boxed, collect};
@@ -148,9 +148,8 @@ fn metadata(head: &InternalInvokeRequest, deadline: Option<Instant>) -> HeaderMa
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    if let Some(trace) = head.metadata.get("traceparent")
-        && let Some(Ok(value)) = trace.values.first().map(HeaderValue::try_from)
-    {
+    let trace = values(&head.metadata, "traceparent");
+    if let Some(Ok(value)) = trace.first().map(HeaderValue::try_from) {
         headers.insert("traceparent", value);
     }
     if let Some(deadline) = deadline {

@@ -30,6 +30,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// The type of the body, where that is a protobuf message (`Any.type_url`); empty otherwise.
     pub type_url: String,
+    /// Whether the caller spoke HTTP, so that its headers are those of HTTP and no metadata.
+    pub over_http: bool,
     /// When the caller stops waiting, where it said so.
     pub deadline: Option<Instant>,
 }

@@ -21,6 +21,9 @@ use crate::proto::internals::{
 /// than this lower case they come from a client, past a sidecar that does not look.
 const IDENTITY: [&str; 2] = ["dapr-caller-", "dapr-callee-"];
 
+/// What the names of binary metadata end with.
+const BINARY: &str = "-bin";
+
 /// Why a message of a peer cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum WireError {
@@ -61,7 +64,7 @@ pub fn encode_call(call: &Head) -> Result<InternalInvokeRequest, WireError> {
     };
     Ok(InternalInvokeRequest {
         ver: V1,
-        metadata: encode_headers(&call.headers),
+        metadata: encode_headers(&call.headers, call.over_http),
         message: Some(message),
     })
 }
@@ -78,6 +81,9 @@ pub fn decode_call(call: InternalInvokeRequest, body: Body) -> Result<Message, W
         Err(_) => return Err(WireError::Verb(extension.verb.to_string())),
     };
     let Any { type_url, value } = message.data.unwrap_or_default();
+    // Sidecars write the names of HTTP's headers with capitals, and those of metadata without.
+    let is_http = |name: &String| name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let over_http = call.metadata.keys().any(is_http);
     let mut headers = decode_headers(call.metadata);
     set_content_type(&mut headers, &message.content_type);
     let body = if value.is_empty() {
@@ -91,6 +97,7 @@ pub fn decode_call(call: InternalInvokeRequest, body: Body) -> Result<Message, W
         query: Some(extension.querystring).filter(|query| !query.is_empty()),
         headers,
         type_url,
+        over_http,
         deadline: None,
     };
     Ok(Message { head, body })
@@ -115,7 +122,7 @@ pub fn encode_http(status: StatusCode, headers: &HeaderMap) -> InternalInvokeRes
             code: status.as_u16().into(),
             ..Status::default()
         }),
-        headers: encode_headers(headers),
+        headers: encode_headers(headers, true),
         trailers: Metadata::new(),
         message: Some(InvokeResponse {
             data: None,
@@ -126,7 +133,7 @@ pub fn encode_http(status: StatusCode, headers: &HeaderMap) -> InternalInvokeRes
 
 /// The head of the answer of a gRPC app, and its body.
 pub fn encode_grpc(answer: GrpcAnswer) -> (InternalInvokeResponse, Bytes) {
-    let headers = encode_headers(&answer.headers);
+    let headers = encode_headers(&answer.headers, false);
     let (status, message, body) = match answer.outcome {
         Ok(message) => {
             let Any { type_url, value } = message.data.unwrap_or_default();
@@ -223,16 +230,62 @@ fn set_content_type(headers: &mut HeaderMap, content_type: &str) {
     }
 }
 
-fn encode_headers(headers: &HeaderMap) -> Metadata {
+/// The values of a header, whatever the spelling of its name.
+pub fn values<'a>(metadata: &'a Metadata, name: &str) -> &'a [String] {
+    let mut entries = metadata.iter();
+    let found = entries.find(|(key, _)| key.eq_ignore_ascii_case(name));
+    found.map_or(&[], |(_, list)| &list.values)
+}
+
+/// Dapr's sidecar looks for some headers of HTTP in Go's spelling only (`Accept`), and for what
+/// sidecars write themselves in lower case only.
+fn encode_headers(headers: &HeaderMap, over_http: bool) -> Metadata {
     let mut metadata = Metadata::new();
     for (name, value) in headers {
+        let name = name.as_str();
         if name == CONTENT_TYPE {
             continue;
         }
-        let list = metadata.entry(name.as_str().to_owned()).or_default();
-        list.values.push(text(value));
+        let is_own =
+            IDENTITY.iter().any(|prefix| name.starts_with(prefix)) || name == "destination-app-id";
+        let key = if over_http && !is_own {
+            capitalised(name)
+        } else {
+            name.to_owned()
+        };
+        let text = if name.ends_with(BINARY) {
+            padded(value)
+        } else {
+            text(value)
+        };
+        metadata.entry(key).or_default().values.push(text);
     }
     metadata
+}
+
+/// `x-own-name` as `X-Own-Name`.
+fn capitalised(name: &str) -> String {
+    let mut begins = true;
+    let letters = name.chars().map(|letter| {
+        let capital = begins;
+        begins = letter == '-';
+        if capital {
+            letter.to_ascii_uppercase()
+        } else {
+            letter
+        }
+    });
+    letters.collect()
+}
+
+/// Binary metadata, which is base64 with padding between sidecars, and may have none on the wire of
+/// gRPC.
+fn padded(value: &HeaderValue) -> String {
+    let mut text = text(value);
+    while text.len() % 4 != 0 {
+        text.push('=');
+    }
+    text
 }
 
 /// A protobuf string is UTF-8. Bytes that are none are read as ISO 8859-1, as RFC 9110 (section
@@ -255,11 +308,119 @@ fn decode_headers(metadata: Metadata) -> HeaderMap {
         let Ok(name) = HeaderName::try_from(lower) else {
             continue;
         };
-        for value in values {
+        let is_binary = name.as_str().ends_with(BINARY);
+        for value in &values {
+            let value = if is_binary {
+                value.trim_end_matches('=')
+            } else {
+                value
+            };
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.append(name.clone(), value);
             }
         }
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::body::empty;
+
+    fn head(over_http: bool, headers: &[(&'static str, &'static str)]) -> Head {
+        let pair = |&(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        };
+        Head {
+            path: MethodPath::from_decoded("a b/c").unwrap(),
+            method: Some(Method::PUT),
+            query: Some("q=1".to_owned()),
+            headers: headers.iter().map(pair).collect(),
+            type_url: String::new(),
+            over_http,
+            deadline: None,
+        }
+    }
+
+    fn keys(call: &InternalInvokeRequest) -> Vec<&str> {
+        call.metadata.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn names_have_the_spelling_that_daprs_sidecar_looks_for() {
+        let headers = [
+            ("accept", "a"),
+            ("x-own", "b"),
+            ("dapr-caller-app-id", "c"),
+            ("destination-app-id", "d"),
+        ];
+        let call = encode_call(&head(true, &headers)).unwrap();
+        let expected = [
+            "Accept",
+            "X-Own",
+            "dapr-caller-app-id",
+            "destination-app-id",
+        ];
+        assert_eq!(keys(&call), expected);
+        let read = decode_call(call, empty()).unwrap().head;
+        assert!(read.over_http);
+        assert_eq!(read.headers, head(true, &headers).headers);
+        let call = encode_call(&head(false, &headers)).unwrap();
+        assert_eq!(keys(&call)[0], "accept");
+        assert!(!decode_call(call, empty()).unwrap().head.over_http);
+    }
+
+    #[test]
+    fn a_call_reads_as_it_was_written() {
+        let call = encode_call(&head(true, &[("content-type", "text/x")])).unwrap();
+        assert_eq!(call.ver, V1);
+        let read = decode_call(call, empty()).unwrap().head;
+        assert_eq!(read.path.as_str(), "a b/c");
+        assert_eq!(
+            (read.method, read.query),
+            (Some(Method::PUT), Some("q=1".to_owned()))
+        );
+        assert_eq!(read.headers["content-type"], "text/x");
+    }
+
+    #[test]
+    fn binary_metadata_is_padded_between_sidecars_only() {
+        let call = encode_call(&head(false, &[("x-bin", "AQ"), ("y-bin", "AQID")])).unwrap();
+        assert_eq!(values(&call.metadata, "X-Bin"), ["AQ=="]);
+        assert_eq!(values(&call.metadata, "y-bin"), ["AQID"]);
+        let read = decode_call(call, empty()).unwrap().head;
+        assert_eq!(read.headers["x-bin"], "AQ");
+    }
+
+    #[test]
+    fn what_no_sidecar_would_send_is_refused() {
+        let status = |code| InternalInvokeResponse {
+            status: Some(Status {
+                code,
+                ..Status::default()
+            }),
+            ..InternalInvokeResponse::default()
+        };
+        for code in [17, 99, 101, 1000, -1] {
+            let error = decode_answer(status(code)).unwrap_err();
+            assert_eq!(error, WireError::Status(code));
+        }
+        assert!(matches!(
+            decode_answer(status(404)),
+            Ok(AnswerHead::Http(_))
+        ));
+        assert!(matches!(decode_answer(status(16)), Ok(AnswerHead::Grpc(_))));
+        let nothing = InternalInvokeResponse::default();
+        assert_eq!(
+            decode_answer(nothing).unwrap_err(),
+            WireError::Missing("status")
+        );
+        let call = InternalInvokeRequest::default();
+        assert_eq!(
+            decode_call(call, empty()).unwrap_err(),
+            WireError::Missing("call")
+        );
+    }
 }

@@ -84,6 +84,7 @@ fn call(target: &str, metadata: MetadataMap, message: InvokeRequest) -> Result<M
         query: query(message.http_extension.as_ref()),
         headers,
         type_url,
+        over_http: false,
         deadline,
     };
     let body = whole(value);

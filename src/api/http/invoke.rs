@@ -44,6 +44,7 @@ pub(super) async fn handle(
             query: head.uri.query().map(str::to_owned),
             headers: head.headers,
             type_url: String::new(),
+            over_http: true,
             deadline: None,
         },
         body: boxed(body),

@@ -16,7 +16,7 @@ use super::caller;
 use crate::api::grpc::invoke::deadline;
 use crate::api::grpc::status;
 use crate::blocks::invoke::{Answer, Invoke};
-use crate::peers::wire::{WireError, decode_call, encode_grpc, encode_http};
+use crate::peers::wire::{WireError, decode_call, encode_grpc, encode_http, values};
 use crate::peers::{joined, pieces};
 use crate::process::body::{self, collect, empty, whole};
 use crate::proto::internals::{
@@ -49,8 +49,8 @@ async fn answer(
     let call = first
         .request
         .ok_or_else(|| malformed(&WireError::Missing("call")))?;
-    let length = call.metadata.get(CONTENT_LENGTH.as_str());
-    let is_announced = length.is_some_and(|length| length.values.iter().all(|text| text != "0"));
+    let length = values(&call.metadata, CONTENT_LENGTH.as_str());
+    let is_announced = length.iter().any(|text| text != "0");
     let body = match first.payload {
         None if !is_announced => unannounced(messages).await?,
         payload => joined(payload, messages),

@@ -27,13 +27,13 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 ];
 
 /// The names of HTTP's own headers, which get a prefix as gRPC metadata, so that they cannot be
-/// taken for those of the gRPC call itself.
-const HTTP_OWN: [&str; 25] = [
+/// taken for those of the gRPC call itself (Dapr 1.18; apps look for `authorization` under its
+/// own name).
+const HTTP_OWN: [&str; 24] = [
     "accept",
     "accept-charset",
     "accept-language",
     "accept-ranges",
-    "authorization",
     "cache-control",
     "content-length",
     "content-type",
@@ -114,12 +114,19 @@ pub(super) fn request_to_http(headers: &mut HeaderMap, identity: &Identity) {
     identity.stamp(headers);
 }
 
-/// The headers of a request as a gRPC app gets them, as metadata.
-pub(super) fn request_to_grpc(headers: &mut HeaderMap, identity: &Identity) {
+/// The headers of a request as a gRPC app gets them, as metadata. Metadata keeps its names.
+pub(super) fn request_to_grpc(headers: &mut HeaderMap, identity: &Identity, over_http: bool) {
     strip_connection(headers);
     strip_reserved(headers);
     headers.remove(HOST);
-    rename(headers, grpc_name);
+    if over_http {
+        rename(headers, grpc_name);
+    } else {
+        // Both are in the message.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(CONTENT_TYPE);
+        rename(headers, metadata_name);
+    }
     identity.stamp(headers);
 }
 
@@ -158,7 +165,14 @@ pub(super) fn response_from_http(headers: &mut HeaderMap) {
 pub(super) fn response_from_grpc(headers: &mut HeaderMap) {
     strip_connection(headers);
     strip_reserved(headers);
-    headers.remove(CONTENT_TYPE);
+    for name in [
+        "content-type",
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+    ] {
+        headers.remove(name);
+    }
 }
 
 /// The headers of an answer, as metadata for a gRPC caller.
@@ -230,6 +244,15 @@ fn http_name(name: &str) -> Name {
     if name.ends_with("-bin") {
         Name::Dropped
     } else if name.starts_with("grpc-") {
+        Name::Prefixed
+    } else {
+        Name::Kept
+    }
+}
+
+/// Metadata as metadata of another call: only what belongs to the call itself has another name.
+fn metadata_name(name: &str) -> Name {
+    if name.starts_with("grpc-") {
         Name::Prefixed
     } else {
         Name::Kept
@@ -327,7 +350,11 @@ mod tests {
 
     #[test]
     fn an_identity_that_a_client_sent_gives_way_to_the_own() {
-        for rule in [request_to_http, request_to_grpc] {
+        let to_grpc = |headers: &mut HeaderMap, identity: &Identity| {
+            request_to_grpc(headers, identity, true);
+        };
+        let rules: [&dyn Fn(&mut HeaderMap, &Identity); 2] = [&request_to_http, &to_grpc];
+        for rule in rules {
             let mut headers = map(&[
                 ("dapr-caller-app-id", "spoof"),
                 ("dapr-caller-app-id", "spoof"),

@@ -98,7 +98,7 @@ async fn grpc_request(
             querystring: head.query.unwrap_or_default(),
         }),
     };
-    headers::request_to_grpc(&mut head.headers, identity);
+    headers::request_to_grpc(&mut head.headers, identity, head.over_http);
     Ok((head.headers, request))
 }
 

@@ -282,7 +282,7 @@ fn capitalised(name: &str) -> String {
 /// gRPC.
 fn padded(value: &HeaderValue) -> String {
     let mut text = text(value);
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

@@ -215,7 +215,8 @@ impl Invoke {
         let body = Replay::new(body, keep).await.map_err(unreadable)?;
         let call = |_| {
             let (head, body) = (head.clone(), body.attempt());
-            self.call_app(Message { head, body }, identity, Caller::Own)
+            // In a box: the policy would hold room for it several times.
+            Box::pin(self.call_app(Message { head, body }, identity, Caller::Own))
         };
         let answer = policy.run(call, |answer| judge(answer, &body)).await;
         answer.unwrap_or_else(|stopped| Err(stopped.into()))

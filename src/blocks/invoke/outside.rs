@@ -49,7 +49,7 @@ impl Outside<'_> {
                 headers: head.headers.clone(),
                 body: body.attempt(),
             };
-            self.send(call)
+            Box::pin(self.send(call))
         };
         let judge = |answer: &Result<Answer, endpoints::Error>| match answer {
             Ok(answer) => judge_answer(answer, &body),

@@ -66,7 +66,8 @@ impl Remote {
         let encoded = encoded
             .map_err(|error| Failure::new(Reason::InvokeMethodInvalid, error.to_string()))?;
         let is_idempotent = head.method.as_ref().is_some_and(Method::is_idempotent);
-        let call = |_| self.attempt(app, &encoded, &body, head.deadline);
+        // In a box: the policy would hold room for it several times.
+        let call = |_| Box::pin(self.attempt(app, &encoded, &body, head.deadline));
         let judge = |answer: &Result<Answer, peers::Error>| match answer {
             Ok(answer) => super::judge_answer(answer, &body),
             Err(error) => judge_error(error, &body, is_idempotent),
@@ -103,7 +104,7 @@ impl Remote {
         // A stream goes on for as long as the app wants: none of it is held.
         let body = Replay::new(body, 0).await;
         let body = body.map_err(unreadable)?;
-        let call = |_| self.pass_on(app, &head, &body);
+        let call = |_| Box::pin(self.pass_on(app, &head, &body));
         let judge = |answer: &Result<Response<Body>, peers::Error>| match answer {
             Ok(_) => Verdict::Success,
             Err(error) => judge_error(error, &body, false),

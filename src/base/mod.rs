@@ -7,6 +7,7 @@ pub mod duration;
 pub mod environment;
 pub mod grpc_method;
 pub mod grpc_timeout;
+pub mod hop_by_hop;
 pub mod http_url;
 pub mod method_path;
 pub mod names;

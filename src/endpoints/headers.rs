@@ -1,23 +1,10 @@
 //! Which headers leave for a service, and which come back.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, USER_AGENT};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, USER_AGENT};
 use http::{HeaderName, HeaderValue};
 
+use crate::base::hop_by_hop;
 use crate::base::token::TOKEN_HEADER;
-
-/// What belongs to one connection (RFC 9110, section 7.6.1), with the older names of it.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("trailer"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
-];
 
 /// Sent where the caller names no agent: some services refuse requests without one.
 const AGENT: &str = concat!("sidegate/", env!("CARGO_PKG_VERSION"));
@@ -53,27 +40,15 @@ impl Outgoing {
 
 /// Removes from an answer's headers or trailers what no caller should see, or believe.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    for name in nominated(headers) {
-        headers.remove(name);
-    }
+    hop_by_hop::strip(headers);
     let found: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| HOP_BY_HOP.contains(name) || is_reserved(name.as_str()))
+        .filter(|name| is_reserved(name.as_str()))
         .cloned()
         .collect();
     for name in found {
         headers.remove(name);
     }
-}
-
-/// The names that `Connection` lists.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lists = headers.get_all(CONNECTION).into_iter();
-    lists
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect()
 }
 
 /// What sidecars say to each other and to their apps, and what means something to gRPC alone.

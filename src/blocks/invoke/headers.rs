@@ -1,8 +1,9 @@
 //! Which headers pass between a caller and the app, and under which names (Dapr 1.18).
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap};
 use http::{HeaderName, HeaderValue};
 
+use crate::base::hop_by_hop;
 use crate::base::token::TOKEN_HEADER;
 
 /// The header that names the target of a call.
@@ -11,20 +12,6 @@ pub const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 const CALLER_APP_ID: HeaderName = HeaderName::from_static("dapr-caller-app-id");
 const CALLER_NAMESPACE: HeaderName = HeaderName::from_static("dapr-caller-namespace");
 const CALLEE_APP_ID: HeaderName = HeaderName::from_static("dapr-callee-app-id");
-
-/// What belongs to one connection (RFC 9110, section 7.6.1), with the older names of it.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("te"),
-    HeaderName::from_static("trailer"),
-    HeaderName::from_static("transfer-encoding"),
-    HeaderName::from_static("upgrade"),
-];
 
 /// The names of HTTP's own headers, which get a prefix as gRPC metadata, so that they cannot be
 /// taken for those of the gRPC call itself (Dapr 1.18; apps look for `authorization` under its
@@ -105,7 +92,7 @@ impl Identity {
 
 /// The headers of a request as an HTTP app gets them.
 pub(super) fn request_to_http(headers: &mut HeaderMap, identity: &Identity) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
     rename(headers, http_name);
     // Both are made anew: the length from the body, the host from the app's address.
@@ -116,7 +103,7 @@ pub(super) fn request_to_http(headers: &mut HeaderMap, identity: &Identity) {
 
 /// The headers of a request as a gRPC app gets them, as metadata. Metadata keeps its names.
 pub(super) fn request_to_grpc(headers: &mut HeaderMap, identity: &Identity, over_http: bool) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
     headers.remove(HOST);
     if over_http {
@@ -133,7 +120,7 @@ pub(super) fn request_to_grpc(headers: &mut HeaderMap, identity: &Identity, over
 /// The headers of a request as the sidecar of the app gets them, which gives them the names that
 /// its app wants.
 pub(super) fn request_to_peer(headers: &mut HeaderMap, identity: &Identity) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(HOST);
@@ -142,7 +129,7 @@ pub(super) fn request_to_peer(headers: &mut HeaderMap, identity: &Identity) {
 
 /// The metadata of a gRPC call that passes through: the call's own names stay.
 pub(super) fn proxied_request(headers: &mut HeaderMap, identity: &Identity) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
     headers.remove(HOST);
     identity.stamp(headers);
@@ -150,20 +137,20 @@ pub(super) fn proxied_request(headers: &mut HeaderMap, identity: &Identity) {
 
 /// The metadata before the answer to a gRPC call that passes through.
 pub(super) fn proxied_response(headers: &mut HeaderMap) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
 }
 
 /// The headers of an HTTP app's answer, for an HTTP caller.
 pub(super) fn response_from_http(headers: &mut HeaderMap) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
     rename(headers, http_name);
 }
 
 /// The metadata of a gRPC app's answer, for any caller.
 pub(super) fn response_from_grpc(headers: &mut HeaderMap) {
-    strip_connection(headers);
+    hop_by_hop::strip(headers);
     strip_reserved(headers);
     for name in [
         "content-type",
@@ -183,29 +170,6 @@ pub fn to_metadata(headers: &mut HeaderMap) {
 /// Metadata as headers for an HTTP caller.
 pub fn to_http(headers: &mut HeaderMap) {
     rename(headers, http_name);
-}
-
-fn strip_connection(headers: &mut HeaderMap) {
-    for name in nominated(headers) {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-}
-
-/// The names that `Connection` lists. `keep-alive` and `close`, which nearly all of them are, need
-/// no list.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lists = headers.get_all(CONNECTION).into_iter();
-    lists
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
-        .filter(|name| !name.eq_ignore_ascii_case("close"))
-        .filter_map(|name| name.parse().ok())
-        .collect()
 }
 
 /// Removes what only a sidecar may say, and the token of either side.

@@ -164,19 +164,19 @@ impl Invoke {
         match self.resolve(target)? {
             Target::Own => {
                 let identity = self.own_identity(&self.app_id);
-                let resiliency = Arc::clone(&self.registry.peek().resiliency);
-                let policy = resiliency.own_app(target, message.head.path.as_str());
+                let path = message.head.path.as_str();
+                let policy = self.registry.peek().resiliency.own_app(target, path);
                 self.call_own(message, &identity, &policy).await
             }
             Target::Peer(remote, app) => {
                 let identity = self.own_identity(app.app_id);
-                let resiliency = Arc::clone(&self.registry.peek().resiliency);
-                let policy = resiliency.app(target, message.head.path.as_str());
+                let path = message.head.path.as_str();
+                let policy = self.registry.peek().resiliency.app(target, path);
                 remote.call(&app, message, &identity, &policy).await
             }
             Target::Outside(outside) => {
-                let resiliency = Arc::clone(&self.registry.peek().resiliency);
-                let policy = resiliency.own_app(target, message.head.path.as_str());
+                let path = message.head.path.as_str();
+                let policy = self.registry.peek().resiliency.own_app(target, path);
                 outside.call(message, &policy, self.max_body_bytes).await
             }
         }

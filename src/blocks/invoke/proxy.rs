@@ -1,7 +1,5 @@
 //! Calls of a gRPC app's own services, which pass through as they are.
 
-use std::sync::Arc;
-
 use http::header::{HeaderMap, HeaderValue, TE};
 use http::{Request, Response};
 
@@ -42,8 +40,8 @@ impl Invoke {
             Target::Peer(remote, app) => {
                 let identity = self.own_identity(app.app_id);
                 to_next(request.headers_mut(), &identity);
-                let resiliency = Arc::clone(&self.registry.peek().resiliency);
-                let policy = resiliency.app(target, method.as_str());
+                let path = method.as_str();
+                let policy = self.registry.peek().resiliency.app(target, path);
                 let mut answer = remote.proxy(&app, request, &policy).await?;
                 headers::proxied_response(answer.headers_mut());
                 Ok(answer)

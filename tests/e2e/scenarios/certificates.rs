@@ -1,17 +1,21 @@
 //! Certificates that live for seconds.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use super::install::{helm_install, uninstall};
-use crate::cluster::{Cluster, SYSTEM};
+use crate::cluster::{Cluster, PATIENCE, SYSTEM};
 use crate::pods::{container, pod, sidecars, template};
 
 /// Changes of the certificate, and among them of its CA, that have to pass.
 const ROTATIONS: usize = 5;
 const AUTHORITIES: usize = 2;
+
+/// Ten lives of a CA: where nothing changed in them, nothing will.
+const FOREVER: Duration = Duration::from_secs(540);
 
 /// Pods are created all the time while certificates change again and again: each gets its sidecar.
 pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
@@ -22,7 +26,15 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
         "--set=certificate.self.leafLifetime=18s",
         "--set=certificate.self.propagationWait=5s",
     ];
+    let before = injectors(cluster);
     helm_install(cluster, "charts/sidegate", &lifetimes);
+    // Injectors serve for a while after their end was asked for. One of those that were there
+    // would write a certificate that is good for months.
+    for pod in before {
+        cluster.kubectl(&format!(
+            "-n {SYSTEM} wait --for=delete pod/{pod} {PATIENCE}"
+        ));
+    }
     // The certificate that is there would be good for months: an empty Secret is a change of CA.
     let remove = r#"[{"op":"remove","path":"/data"}]"#;
     let secret = [
@@ -40,6 +52,7 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
     );
     let [mut certificates, mut authorities] = [const { BTreeSet::new() }; 2];
     let (mut made, mut most_trusted) = (0, 0);
+    let start = Instant::now();
     while certificates.len() <= ROTATIONS || authorities.len() <= AUTHORITIES {
         for _ in 0..5 {
             // The API server calls the webhooks of a dry run as those of any other request.
@@ -57,6 +70,12 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
         most_trusted = most_trusted.max(bundle.matches("BEGIN").count());
         certificates.insert(secret["data"]["tls.crt"].to_string());
         authorities.insert(authority);
+        assert!(
+            start.elapsed() < FOREVER,
+            "{} certificates and {} authorities after {made} pods",
+            certificates.len(),
+            authorities.len()
+        );
     }
     let (changes, of_authority) = (certificates.len() - 1, authorities.len() - 1);
     println!(
@@ -70,6 +89,12 @@ pub(crate) fn rotate_while_pods_are_created(cluster: &Cluster) {
     cluster.forget(namespace);
     uninstall(cluster);
     helm_install(cluster, "charts/sidegate", &[]);
+}
+
+fn injectors(cluster: &Cluster) -> Vec<String> {
+    let pods = cluster.objects(SYSTEM, "pods", "app.kubernetes.io/component=injector");
+    let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap().to_owned();
+    pods.iter().map(name).collect()
 }
 
 fn decoded(base64: &Value) -> String {

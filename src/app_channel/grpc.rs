@@ -9,10 +9,13 @@ use bytes::Bytes;
 use dapr::dapr::proto::common::v1::InvokeRequest;
 use dapr::dapr::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use dapr::dapr::proto::runtime::v1::app_callback_health_check_client::AppCallbackHealthCheckClient;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use tonic::Status;
+use tonic::client::Grpc;
 use tonic::metadata::MetadataMap;
+use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::{AppBody, AppChannel, Error, RequestBody, Road};
@@ -44,6 +47,33 @@ pub(super) async fn invoke(
     };
     let headers = metadata.into_headers();
     Ok(GrpcAnswer { headers, outcome })
+}
+
+/// A call with one message each way. The inner error is a status that the app gave.
+pub(super) async fn unary<M, R>(
+    channel: &AppChannel,
+    road: Road,
+    path: &'static str,
+    request: tonic::Request<M>,
+) -> Result<Result<tonic::Response<R>, Status>, Error>
+where
+    M: prost::Message + Send + Sync + 'static,
+    R: prost::Message + Default + Send + Sync + 'static,
+{
+    let most = channel.config().max_body_bytes;
+    let mut client = Grpc::new(GrpcRoad::new(channel, road)).max_decoding_message_size(most);
+    let path = PathAndQuery::from_static(path);
+    let codec = ProstCodec::<M, R>::default();
+    match client.unary(request, path, codec).await {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(status) => match status
+            .source()
+            .and_then(|cause| cause.downcast_ref::<Error>())
+        {
+            Some(error) => Err(*error),
+            None => Ok(Err(status)),
+        },
+    }
 }
 
 /// Asks for the health of the app. An app without the service is not healthy, as in Dapr.

@@ -31,7 +31,9 @@ use http::{HeaderMap, Request, Response};
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::process::body::{Body as RequestBody, CollectError, Exceeded, Limited, collect};
+use crate::process::body::{
+    Body as RequestBody, CollectError, Exceeded, Limited, boxed, collect, whole,
+};
 use crate::proto::grpc_answer::GrpcAnswer;
 use transport::Transport;
 
@@ -57,6 +59,12 @@ pub enum Error {
     /// A body that had to be held in memory broke off.
     #[error("the body could not be read to its end")]
     BodyRead,
+    /// The answer is larger than allowed.
+    #[error("the answer of the app is larger than {limit} bytes")]
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The connection broke before the app had answered.
     #[error("the app did not answer")]
     Exchange,
@@ -146,6 +154,38 @@ impl AppChannel {
     ) -> Result<Response<AppBody>, Error> {
         self.check_health()?;
         self.send(Road::ProxyGrpc, request).await
+    }
+
+    /// Makes a call of the sidecar's own to an HTTP app, whose whole answer counts. Of the
+    /// request's URI, path and query count.
+    pub async fn call_http(
+        &self,
+        road: Road,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, Error> {
+        let answer = self.send(road, request.map(whole)).await?;
+        let (head, body) = answer.into_parts();
+        let body = collect(boxed(body), self.config().max_body_bytes).await;
+        let body = body.map_err(|error| match error {
+            CollectError::TooLarge { limit } => Error::AnswerTooLarge { limit },
+            CollectError::Broken => Error::Exchange,
+        })?;
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Makes a call of the sidecar's own to a gRPC app: the method `path` with one message each
+    /// way. A status that the app gave is the inner error.
+    pub async fn call_grpc<M, R>(
+        &self,
+        road: Road,
+        path: &'static str,
+        request: tonic::Request<M>,
+    ) -> Result<Result<tonic::Response<R>, tonic::Status>, Error>
+    where
+        M: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
+        grpc::unary(self, road, path, request).await
     }
 
     /// Reads a request body that has to be held in memory.

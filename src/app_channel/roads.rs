@@ -16,6 +16,26 @@ pub enum Road {
     HealthProbeHttp,
     /// `AppCallbackHealthCheck/HealthCheck` of a gRPC app.
     HealthProbeGrpc,
+    /// `GET /dapr/subscribe` of an HTTP app.
+    SubscribeDiscovery,
+    /// `AppCallback/ListTopicSubscriptions` of a gRPC app.
+    ListTopicSubscriptions,
+    /// A message of a topic, to an HTTP app.
+    TopicEventHttp,
+    /// `AppCallback/OnTopicEvent` of a gRPC app.
+    TopicEventGrpc,
+    /// Messages of a topic together, to an HTTP app.
+    BulkTopicEventHttp,
+    /// `AppCallback/OnBulkTopicEvent` of a gRPC app, or the method of that name of older apps.
+    BulkTopicEventGrpc,
+    /// `OPTIONS`: whether an HTTP app wants the events of a binding.
+    BindingProbe,
+    /// `AppCallback/ListInputBindings` of a gRPC app.
+    ListInputBindings,
+    /// An event of a binding, to an HTTP app.
+    BindingEventHttp,
+    /// `AppCallback/OnBindingEvent` of a gRPC app.
+    BindingEventGrpc,
 }
 
 /// What an app speaks.
@@ -47,7 +67,7 @@ pub struct Row {
 }
 
 /// Every road to the app, in the order of [`Road`]. The app token is on each.
-pub const ROADS: [Row; 6] = [
+pub const ROADS: [Row; 16] = [
     Row {
         road: Road::InvokeHttp,
         name: "invoke",
@@ -95,6 +115,86 @@ pub const ROADS: [Row; 6] = [
         owner: "app_channel::health",
         is_limited: false,
         has_callers_headers: false,
+    },
+    Row {
+        road: Road::SubscribeDiscovery,
+        name: "/dapr/subscribe",
+        speech: Speech::Http,
+        owner: "blocks::subscriptions::programmatic",
+        is_limited: true,
+        has_callers_headers: false,
+    },
+    Row {
+        road: Road::ListTopicSubscriptions,
+        name: "/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions",
+        speech: Speech::Grpc,
+        owner: "blocks::subscriptions::programmatic",
+        is_limited: true,
+        has_callers_headers: false,
+    },
+    Row {
+        road: Road::TopicEventHttp,
+        name: "topic",
+        speech: Speech::Http,
+        owner: "blocks::subscriptions::http",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::TopicEventGrpc,
+        name: "/dapr.proto.runtime.v1.AppCallback/OnTopicEvent",
+        speech: Speech::Grpc,
+        owner: "blocks::subscriptions::grpc",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::BulkTopicEventHttp,
+        name: "topic/bulk",
+        speech: Speech::Http,
+        owner: "blocks::subscriptions::http",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::BulkTopicEventGrpc,
+        name: "/dapr.proto.runtime.v1.AppCallback/OnBulkTopicEvent",
+        speech: Speech::Grpc,
+        owner: "blocks::subscriptions::grpc",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::BindingProbe,
+        name: "binding/options",
+        speech: Speech::Http,
+        owner: "blocks::bindings::discovery",
+        is_limited: true,
+        has_callers_headers: false,
+    },
+    Row {
+        road: Road::ListInputBindings,
+        name: "/dapr.proto.runtime.v1.AppCallback/ListInputBindings",
+        speech: Speech::Grpc,
+        owner: "blocks::bindings::discovery",
+        is_limited: true,
+        has_callers_headers: false,
+    },
+    Row {
+        road: Road::BindingEventHttp,
+        name: "binding",
+        speech: Speech::Http,
+        owner: "blocks::bindings::input",
+        is_limited: true,
+        has_callers_headers: true,
+    },
+    Row {
+        road: Road::BindingEventGrpc,
+        name: "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent",
+        speech: Speech::Grpc,
+        owner: "blocks::bindings::input",
+        is_limited: true,
+        has_callers_headers: true,
     },
 ];
 

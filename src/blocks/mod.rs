@@ -1,9 +1,14 @@
 //! What the API means, free of HTTP and gRPC.
 
+pub mod bindings;
+pub mod cloud_event;
 pub mod error;
 pub mod health;
+mod intake;
 pub mod invoke;
 pub mod metadata;
 pub mod pipeline;
+pub mod publish;
 pub mod secrets;
 pub mod shutdown;
+pub mod subscriptions;

@@ -6,6 +6,7 @@
 
 use crate::base::secret::Secret;
 
+pub mod binding;
 pub mod catalog;
 #[cfg(feature = "remote")]
 #[cfg_attr(
@@ -13,8 +14,10 @@ pub mod catalog;
     allow(dead_code, reason = "not every store needs all of it")
 )]
 mod http_client;
+pub mod message;
 pub mod metadata;
 pub mod middleware;
+pub mod pubsub;
 mod retry_after;
 pub mod secret_store;
 
@@ -56,7 +59,7 @@ pub enum Error {
     /// A type that the category does not have.
     #[error(
         "couldn't find secret store {component_type}/{version}; accepted are {}",
-        catalog::secret_store_types()
+        catalog::secret_stores::types()
     )]
     UnknownSecretStore {
         /// The type.
@@ -67,7 +70,7 @@ pub enum Error {
     /// A type of middleware that there is not.
     #[error(
         "couldn't find middleware {component_type}/{version}; accepted are {}",
-        catalog::middleware_types()
+        catalog::middlewares::types()
     )]
     UnknownMiddleware {
         /// The type.
@@ -80,11 +83,23 @@ pub enum Error {
     #[error(
         "middleware {component_type} is not served by this build, and a middleware is never \
          skipped; accepted are {}",
-        catalog::middleware_types()
+        catalog::middlewares::types()
     )]
     UnservedMiddleware {
         /// The type.
         component_type: String,
+    },
+    /// A type that the category does not have.
+    #[error("couldn't find {what} {component_type}/{version}; accepted are {accepted}")]
+    UnknownType {
+        /// What the category is of.
+        what: &'static str,
+        /// The type.
+        component_type: String,
+        /// The version.
+        version: String,
+        /// The types that the category has.
+        accepted: String,
     },
     /// A setting that cannot be used.
     #[error(transparent)]
@@ -95,12 +110,22 @@ pub enum Error {
 }
 
 impl Error {
+    fn unknown(what: &'static str, component: &ResolvedComponent, accepted: String) -> Self {
+        Self::UnknownType {
+            what,
+            component_type: component.component_type.clone(),
+            version: component.version.clone(),
+            accepted,
+        }
+    }
+
     /// Dapr's code of this failure, which its messages carry in brackets.
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownCategory { .. }
             | Self::UnknownSecretStore { .. }
             | Self::UnknownMiddleware { .. }
+            | Self::UnknownType { .. }
             | Self::UnservedMiddleware { .. } => "CREATE_COMPONENT_FAILURE",
             Self::Metadata(_) | Self::Init(_) => "INIT_COMPONENT_FAILURE",
         }

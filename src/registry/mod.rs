@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 use crate::base::environment::Environment;
 use crate::components::catalog::Host;
@@ -23,6 +24,7 @@ mod builtin;
 mod config;
 mod endpoints;
 mod follow;
+pub mod messaging;
 pub(crate) mod pipelines;
 mod plan;
 mod reconcile;
@@ -76,6 +78,7 @@ impl RegistryConfig {
         Host {
             environment: &self.environment,
             cluster: &self.access,
+            app_id: &self.app_id,
         }
     }
 }
@@ -157,6 +160,7 @@ fn lines(errors: &[crate::resources::Error]) -> String {
 /// The components of a sidecar.
 pub struct Registry {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    changes: watch::Receiver<()>,
 }
 
 impl Registry {
@@ -170,6 +174,7 @@ impl Registry {
     pub fn empty() -> Arc<Self> {
         Arc::new(Self {
             snapshot: Arc::default(),
+            changes: watch::channel(()).1,
         })
     }
 
@@ -178,6 +183,7 @@ impl Registry {
     pub(crate) fn holding(snapshot: Snapshot) -> Arc<Self> {
         Arc::new(Self {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            changes: watch::channel(()).1,
         })
     }
 
@@ -190,6 +196,11 @@ impl Registry {
     /// What runs now. Look once per request.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Tells of every new snapshot. It ends with the registry's own task.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
     }
 
     /// The same for a short look, without counting a reference.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::info;
 
 use super::endpoints::Endpoints;
+use super::messaging::{LoadedBinding, LoadedPubSub};
 use super::pipelines::Pipelines;
 use super::plan::{Plan, groups, plan};
 use super::referrer::Referrer;
@@ -20,7 +22,7 @@ use super::snapshot::{
     FailedComponent, LoadedComponent, LoadedSecretStore, NamedEndpoint, Snapshot,
 };
 use super::sources::Sources;
-use super::{Error, RegistryConfig};
+use super::{Error, Registry, RegistryConfig};
 use crate::components::catalog::{self, Backend};
 use crate::components::middleware::SharedMiddleware;
 use crate::process::tasks::with_causes;
@@ -35,6 +37,7 @@ pub(super) struct Reconciler {
     /// The part of the configuration that was taken over at the start and stays.
     taken_at_start: Configuration,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    changes: watch::Sender<()>,
     pub(super) running: BTreeMap<String, Running>,
     /// The components that are written down, in the last version that could be read.
     pub(super) written: Vec<Component>,
@@ -53,6 +56,8 @@ pub(super) struct Running {
     backend: Backend,
     /// Where it is one.
     pub(super) secret_store: Option<Arc<LoadedSecretStore>>,
+    pubsub: Option<Arc<LoadedPubSub>>,
+    binding: Option<Arc<LoadedBinding>>,
 }
 
 impl Running {
@@ -76,6 +81,7 @@ impl Reconciler {
             taken_at_start: at_next_start(&rules.configuration),
             rules,
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            changes: watch::Sender::new(()),
             running: BTreeMap::new(),
             written: Vec::new(),
             resiliencies: Resiliencies::default(),
@@ -86,8 +92,11 @@ impl Reconciler {
     }
 
     /// What is published.
-    pub(super) fn snapshot(&self) -> Arc<ArcSwap<Snapshot>> {
-        Arc::clone(&self.snapshot)
+    pub(super) fn registry(&self) -> Registry {
+        Registry {
+            snapshot: Arc::clone(&self.snapshot),
+            changes: self.changes.subscribe(),
+        }
     }
 
     /// Starts what is written down. The answer are the failures without which the sidecar may not
@@ -311,6 +320,8 @@ impl Reconciler {
     fn running(&self, component: &Component, references: References, backend: Backend) -> Running {
         Running {
             secret_store: self.limited(&component.name, &backend),
+            pubsub: self.pubsub(component, &backend),
+            binding: binding(component, &backend),
             component: Arc::new(component.clone()),
             references: Arc::new(references),
             backend,
@@ -323,6 +334,15 @@ impl Reconciler {
         let namespace = self.config.namespace.as_deref().unwrap_or_default();
         let store = LoadedSecretStore::new(store, &self.rules, name, namespace);
         Some(Arc::new(store))
+    }
+
+    fn pubsub(&self, component: &Component, backend: &Backend) -> Option<Arc<LoadedPubSub>> {
+        let Backend::PubSub(pubsub) = backend else {
+            return None;
+        };
+        let namespace = self.config.namespace.as_deref().unwrap_or_default();
+        let pubsub = LoadedPubSub::new(component, pubsub.clone(), namespace);
+        Some(Arc::new(pubsub))
     }
 
     /// Takes over new rules, also for components that run.
@@ -374,13 +394,34 @@ impl Reconciler {
                 .iter()
                 .filter_map(|(name, run)| Some((name.clone(), run.secret_store.clone()?)))
                 .collect(),
+            pubsubs: next
+                .iter()
+                .filter_map(|(name, run)| Some((name.clone(), run.pubsub.clone()?)))
+                .collect(),
+            bindings: next
+                .iter()
+                .filter_map(|(name, run)| Some((name.clone(), run.binding.clone()?)))
+                .collect(),
+            subscriptions: Vec::new(),
         }));
         self.running = next;
+        self.changes.send_replace(());
     }
 }
 
 fn secret_store(running: &BTreeMap<String, Running>, name: &str) -> Option<Arc<LoadedSecretStore>> {
     running.get(name)?.secret_store.clone()
+}
+
+fn binding(component: &Component, backend: &Backend) -> Option<Arc<LoadedBinding>> {
+    let Backend::Binding(binding) = backend else {
+        return None;
+    };
+    Some(Arc::new(LoadedBinding {
+        name: component.name.clone(),
+        component_type: component.component_type.clone(),
+        component: binding.clone(),
+    }))
 }
 
 fn loaded(run: &Running) -> LoadedComponent {

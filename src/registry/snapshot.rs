@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use super::messaging::{LoadedBinding, LoadedPubSub};
 use super::pipelines::Pipelines;
 use super::rules::Rules;
 use super::scope::Scope;
@@ -18,6 +19,7 @@ use crate::resiliency::Resiliency;
 use crate::resources::component::Component;
 use crate::resources::configuration::Configuration;
 use crate::resources::sidecar_policy::{Audit, Policy};
+use crate::resources::subscription::Subscription;
 
 /// How many secrets are read at once where a store cannot list them.
 const READS_AT_ONCE: usize = 8;
@@ -40,6 +42,12 @@ pub struct Snapshot {
     /// The pipelines, as the configuration of the start names them, with the middlewares of now.
     pub(crate) pipelines: Pipelines,
     pub(crate) secret_stores: HashMap<String, Arc<LoadedSecretStore>>,
+    /// Pub/sub by name.
+    pub pubsubs: BTreeMap<String, Arc<LoadedPubSub>>,
+    /// Bindings by name.
+    pub bindings: BTreeMap<String, Arc<LoadedBinding>>,
+    /// The subscriptions that are written down for this app, in their order.
+    pub subscriptions: Vec<Arc<Subscription>>,
 }
 
 /// A component that runs.

@@ -43,15 +43,15 @@ pub(super) async fn start(
     };
     let mut reconciler = Reconciler::new(config, rules);
     let mut fatal = reconciler.load(resources, warnings).await?;
-    fatal.extend(pipelines::problems(&reconciler.snapshot().load()));
+    let registry = reconciler.registry();
+    fatal.extend(pipelines::problems(&registry.peek()));
     if !fatal.is_empty() {
         return Err(Error::Components(fatal));
     }
     info!("All outstanding components processed");
-    let snapshot = reconciler.snapshot();
-    report::warn_scopes_without_store(&snapshot.load());
+    report::warn_scopes_without_store(&registry.peek());
     if follows && sources.can_change() {
         tasks.spawn("components", reconciler.follow(sources, tasks.shutdown()));
     }
-    Ok(Arc::new(Registry { snapshot }))
+    Ok(Arc::new(registry))
 }

@@ -20,6 +20,7 @@ pub mod property;
 pub mod resiliency;
 pub mod sidecar_policy;
 pub mod source;
+pub mod subscription;
 
 /// Where a resource was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -163,6 +163,7 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
                 seen = healthy.wait_for(|healthy| *healthy) => assert!(*seen.unwrap()),
             }
         }
+        other => panic!("{other:?} has no case yet"),
     }
     let over_http = http.recorded().into_iter().take(1);
     let over_grpc = grpc.recorded().into_iter().take(1);

@@ -40,6 +40,7 @@ async fn store(
     let host = Host {
         environment: &Environment::default(),
         cluster: &Access::InCluster,
+        app_id: "app",
     };
     let built = build(&component(component_type, &properties), host).await;
     Arc::clone(built.unwrap().secret_store().unwrap())

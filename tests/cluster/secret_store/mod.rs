@@ -153,6 +153,7 @@ impl Place {
         let host = Host {
             environment,
             cluster: &access,
+            app_id: "app",
         };
         let built = catalog::build(&component, host).await.unwrap();
         Arc::clone(built.secret_store().unwrap())

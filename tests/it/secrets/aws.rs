@@ -25,6 +25,7 @@ async fn start(
     let host = Host {
         environment: &Environment::default(),
         cluster: &Access::InCluster,
+        app_id: "app",
     };
     let built = build(&component(component_type, properties), host).await;
     let built = built.map_err(|error| error.to_string())?;

@@ -110,6 +110,7 @@ async fn a_way_to_the_server_that_goes_wrong_is_survived() {
         let host = Host {
             environment: &environment,
             cluster: &access,
+            app_id: "app",
         };
         let built = catalog::build(&component, host).await.unwrap();
         Arc::clone(built.secret_store().unwrap())

@@ -45,6 +45,7 @@ async fn store_at(
     let host = Host {
         environment: &environment,
         cluster: &Access::InCluster,
+        app_id: "app",
     };
     let built = build(&component, host).await.unwrap();
     Arc::clone(built.secret_store().unwrap())

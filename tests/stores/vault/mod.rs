@@ -26,6 +26,7 @@ async fn store(properties: &[(&str, &str)]) -> Arc<dyn SecretStore> {
     let host = Host {
         environment: &Environment::default(),
         cluster: &Access::InCluster,
+        app_id: "app",
     };
     let built = build(&component, host).await.unwrap();
     Arc::clone(built.secret_store().unwrap())

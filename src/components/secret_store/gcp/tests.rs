@@ -30,6 +30,7 @@ async fn store(endpoint: &str, more: &[(&str, &str)]) -> Arc<dyn SecretStore> {
     let host = Host {
         environment: &Environment::default(),
         cluster: &Access::InCluster,
+        app_id: "app",
     };
     let built = catalog::build(&component(TYPE, &properties), host).await;
     Arc::clone(built.unwrap().secret_store().unwrap())

@@ -1,0 +1,1 @@
+//! Bindings: operations of services outside, and events that come from them.

@@ -1,0 +1,53 @@
+//! Subscriptions: messages on their way to the app.
+//!
+//! ```text
+//! manifests + app's own list + streams → supervisor → one consumer each
+//! consumer: intake → event → route → subscriber (app over HTTP or gRPC, or a stream) → settle
+//! ```
+
+use async_trait::async_trait;
+
+use super::cloud_event::Event;
+use crate::components::message::Metadata;
+
+/// One message for a subscriber.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// The message.
+    pub event: Event,
+    /// What the broker and the publisher say of it.
+    pub metadata: Metadata,
+    /// The path of the app that its route names.
+    pub path: String,
+    /// Its component of pub/sub.
+    pub pubsub: String,
+    /// Its topic, without the prefix of its component.
+    pub topic: String,
+}
+
+/// What a subscriber says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took it.
+    Success,
+    /// It wants it again, and why.
+    Retry(String),
+    /// It never wants it, and why.
+    Drop(String),
+}
+
+/// Who gets messages: the app over HTTP or gRPC, or a stream that the app opened.
+#[async_trait]
+pub trait Subscriber: Send + Sync {
+    /// Delivers one message.
+    async fn deliver(&self, message: &Message) -> Outcome;
+
+    /// Delivers messages of one path together; one outcome each, in their order.
+    async fn deliver_all(&self, messages: &[Message]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(messages.len());
+        for message in messages {
+            outcomes.push(self.deliver(message).await);
+        }
+        outcomes
+    }
+}

@@ -5,6 +5,8 @@
 //! consumer: intake → event → route → subscriber (app over HTTP or gRPC, or a stream) → settle
 //! ```
 
+mod consumer;
+
 use async_trait::async_trait;
 
 use super::cloud_event::Event;

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all, select_all};
-use tokio::time::timeout;
-use tracing::warn;
 
 use super::{Error, RegistryConfig};
 use crate::base::names::is_dns_subdomain;
@@ -15,20 +13,18 @@ use crate::process::tasks::with_causes;
 use crate::process::watch_dir::DirWatch;
 use crate::resources::configuration::{Configuration, merge};
 use crate::resources::decode::{Document, Resources};
-use crate::resources::source::cluster::kubernetes::{Selection, Watch, any};
+use crate::resources::source::cluster::kubernetes::{Selection, Watch};
 use crate::resources::source::cluster::{
-    COMPONENT, CONFIGURATION, HTTP_ENDPOINT, Kind, RESILIENCY, SIDECAR_POLICY, WITHOUT_EFFECT,
+    COMPONENT, CONFIGURATION, HTTP_ENDPOINT, Kind, RESILIENCY, SIDECAR_POLICY, SUBSCRIPTION,
 };
 use crate::resources::source::files;
 
 /// How long the start waits for an API server that does not answer (yet): the network of a pod may
 /// come up after its containers.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long the start waits for what is only worth a warning.
-const SHORT: Duration = Duration::from_secs(2);
 
 /// The kinds of which every object of the namespace counts.
-const WHOLE_KINDS: [&Kind; 3] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY];
+const WHOLE_KINDS: [&Kind; 4] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY, &SUBSCRIPTION];
 
 /// Where everything is written down.
 pub(super) struct Sources {
@@ -130,7 +126,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Lists the components and endpoints of the cluster. Those that cannot be listed are a
+    /// Lists the objects of [`WHOLE_KINDS`] of the cluster. Those that cannot be listed are a
     /// warning, see [`Sources::in_the_way`].
     pub(super) async fn list_resources(&mut self) {
         let Some(objects) = &mut self.objects else {
@@ -142,7 +138,6 @@ impl Sources {
         let listed = objects.whole_kinds.iter_mut();
         // What is in the way stays known to the watch.
         let _ = join_all(listed.map(|watch| watch.listed(PATIENCE))).await;
-        objects.warn_of_kinds_without_effect().await;
     }
 
     /// Reads everything that is written down now.
@@ -256,21 +251,6 @@ impl Objects {
     fn watches_mut(&mut self) -> impl Iterator<Item = &mut Watch> {
         let rules = self.configuration.iter_mut().chain(&mut self.policy);
         rules.chain(&mut self.whole_kinds)
-    }
-
-    async fn warn_of_kinds_without_effect(&self) {
-        let namespace = &self.namespace;
-        let asked = WITHOUT_EFFECT.iter().map(|kind| async move {
-            let found = any(&self.cluster, kind, namespace).await;
-            found.map(|name| (kind.kind, name))
-        });
-        let found = timeout(SHORT, join_all(asked)).await.unwrap_or_default();
-        for (kind, name) in found.into_iter().flatten() {
-            warn!(
-                "Objects of kind {kind} in namespace {namespace:?}, such as {name:?}, have no \
-                 effect in this build"
-            );
-        }
     }
 }
 

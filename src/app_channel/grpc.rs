@@ -76,6 +76,30 @@ where
     }
 }
 
+impl AppChannel {
+    /// Makes a call of the sidecar's own to a gRPC app without metadata: the method `path` with one
+    /// message each way. A status that the app gave is the inner error.
+    pub async fn ask_grpc<M, R>(
+        &self,
+        road: Road,
+        path: &'static str,
+        message: M,
+    ) -> Result<Result<R, GrpcFailure>, Error>
+    where
+        M: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
+        let answer = unary(self, road, path, tonic::Request::new(message)).await?;
+        Ok(answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| GrpcFailure {
+                code: status.code() as i32,
+                message: status.message().to_owned(),
+                details: Bytes::copy_from_slice(status.details()),
+            }))
+    }
+}
+
 /// Asks for the health of the app. An app without the service is not healthy, as in Dapr.
 pub(super) async fn probe(channel: &AppChannel) -> Result<(), String> {
     let road = GrpcRoad::new(channel, Road::HealthProbeGrpc);

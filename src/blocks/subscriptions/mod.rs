@@ -6,6 +6,12 @@
 //! ```
 
 mod consumer;
+pub mod http;
+mod programmatic;
+mod running;
+pub mod streams;
+pub mod supervisor;
+mod wanted;
 
 use async_trait::async_trait;
 

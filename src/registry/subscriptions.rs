@@ -74,9 +74,16 @@ fn log(before: &[Arc<Subscription>], now: &[Arc<Subscription>]) {
     let has = |list: &[Arc<Subscription>], name: &str| list.iter().any(|one| one.name == name);
     for one in now {
         if !before.iter().any(|old| Arc::ptr_eq(old, one)) {
-            let verb = if has(before, &one.name) { "updated" } else { "loaded" };
+            let verb = if has(before, &one.name) {
+                "updated"
+            } else {
+                "loaded"
+            };
             let (topic, pubsub) = (&one.spec.topic, &one.spec.pubsub);
-            info!("Subscription {verb}: {} (topic {topic} of {pubsub})", one.name);
+            info!(
+                "Subscription {verb}: {} (topic {topic} of {pubsub})",
+                one.name
+            );
         }
     }
     for old in before.iter().filter(|old| !has(now, &old.name)) {
@@ -132,7 +139,10 @@ mod tests {
         assert_eq!(names(&subscriptions), ["first", "third"]);
         let warnings: Vec<_> = subscriptions.warnings().collect();
         assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].contains("Subscription \"second\" has no effect"), "{warnings:?}");
+        assert!(
+            warnings[0].contains("Subscription \"second\" has no effect"),
+            "{warnings:?}"
+        );
     }
 
     #[test]
@@ -147,7 +157,12 @@ mod tests {
         subscriptions.choose(&filter());
         let after = subscriptions.current();
         assert_eq!(after.len(), 2);
-        assert!(before.iter().zip(&after).all(|(old, new)| Arc::ptr_eq(old, new)));
+        assert!(
+            before
+                .iter()
+                .zip(&after)
+                .all(|(old, new)| Arc::ptr_eq(old, new))
+        );
         subscriptions.take_written(only_a, &BTreeSet::new());
         subscriptions.choose(&filter());
         assert_eq!(names(&subscriptions), ["a"]);

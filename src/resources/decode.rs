@@ -82,7 +82,8 @@ impl Resources {
                 Err(problem) => self.problems.push(problem),
             }
         } else if document.is_subscription() {
-            self.warnings.extend(subscription::unknown_fields(&document));
+            self.warnings
+                .extend(subscription::unknown_fields(&document));
             match Subscription::decode(document) {
                 Ok(subscription) => self.subscriptions.push(subscription),
                 Err(problem) => self.problems.push(problem),

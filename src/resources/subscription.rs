@@ -343,7 +343,10 @@ mod tests {
             assert!(resources.problems.is_empty(), "{:?}", resources.problems);
             assert!(resources.warnings.is_empty(), "{:?}", resources.warnings);
             let read = resources.subscriptions.remove(0);
-            assert_eq!((read.name.as_str(), read.scopes), ("s", vec!["a".into(), "1".into()]));
+            assert_eq!(
+                (read.name.as_str(), read.scopes),
+                ("s", vec!["a".into(), "1".into()])
+            );
             let expected = Spec {
                 pubsub: "p".to_owned(),
                 topic: "t".to_owned(),
@@ -389,10 +392,22 @@ mod tests {
     #[test]
     fn errors_name_the_field() {
         for (spec, expected) in [
-            ("{topic: t, pubsubname: p}", "field \"spec.routes\": names no path"),
-            ("{topic: t, pubsubname: p, routes: {}}", "field \"spec.routes\": names no path"),
-            ("{topic: t, pubsubname: p, route: /a, routes: {default: /b}}", "\"spec.route\""),
-            ("{topic: '', pubsubname: p, route: /a}", "field \"spec.topic\": is empty"),
+            (
+                "{topic: t, pubsubname: p}",
+                "field \"spec.routes\": names no path",
+            ),
+            (
+                "{topic: t, pubsubname: p, routes: {}}",
+                "field \"spec.routes\": names no path",
+            ),
+            (
+                "{topic: t, pubsubname: p, route: /a, routes: {default: /b}}",
+                "\"spec.route\"",
+            ),
+            (
+                "{topic: '', pubsubname: p, route: /a}",
+                "field \"spec.topic\": is empty",
+            ),
             ("{topic: t, route: /a}", "missing field \"pubsubname\""),
             (
                 "{topic: t, pubsubname: p, routes: {rules: [{match: a, path: ''}]}}",
@@ -403,7 +418,10 @@ mod tests {
                  maxMessagesCount: -1}}",
                 "field \"spec.bulkSubscribe.maxMessagesCount\": is out of range",
             ),
-            ("{topic: t, pubsubname: p, route: a, scopes: [x]}", "\"spec.scopes\""),
+            (
+                "{topic: t, pubsubname: p, route: a, scopes: [x]}",
+                "\"spec.scopes\"",
+            ),
         ] {
             let resources = read("v2alpha1", &format!("spec: {spec}"));
             let problem = resources.problems[0].to_string();

@@ -44,7 +44,10 @@ impl InMemory {
             let lost = queue.given_up(KEPT);
             if let Some(count @ 1..) = lost {
                 let topic = queue.topic();
-                warn!(topic, count, "Messages in memory are dropped: nobody reads them any more");
+                warn!(
+                    topic,
+                    count, "Messages in memory are dropped: nobody reads them any more"
+                );
             }
             lost.is_none()
         });

@@ -27,7 +27,9 @@ impl Pattern {
         let mut pieces = self.text.split('*');
         let (first, last) = (pieces.next(), pieces.next_back());
         let rest = first.and_then(|first| topic.strip_prefix(first));
-        let rest = rest.zip(last).and_then(|(rest, last)| rest.strip_suffix(last));
+        let rest = rest
+            .zip(last)
+            .and_then(|(rest, last)| rest.strip_suffix(last));
         let Some(mut rest) = rest else {
             return false;
         };

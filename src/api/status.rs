@@ -4,6 +4,15 @@ use http::StatusCode;
 
 use crate::blocks::error::Reason;
 
+/// The messages of `google.rpc` that tell the details of a failure (googleapis,
+/// `error_details.proto`).
+pub(super) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+pub(super) const RESOURCE_INFO: &str = "type.googleapis.com/google.rpc.ResourceInfo";
+/// Whose reasons they name.
+pub(super) const DETAIL_DOMAIN: &str = "dapr.io";
+/// The kind of a resource that is a component of pub/sub.
+pub(super) const PUBSUB_RESOURCE: &str = "pubsub";
+
 /// The codes of gRPC that this API answers (gRPC, "Status codes and their use").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]

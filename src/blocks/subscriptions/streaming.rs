@@ -17,8 +17,9 @@ use super::answers::{Answers, StreamSubscriber};
 use super::{Outcome, Subscriber};
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::publish::{not_found, without_name};
+use crate::components::message::Metadata;
 use crate::registry::Registry;
-use crate::resources::subscription::Spec;
+use crate::resources::subscription::{Routes, Spec};
 
 /// The most streams at once.
 const MAX_STREAMS: usize = 1000;
@@ -104,6 +105,35 @@ impl Drop for Registration {
     }
 }
 
+/// What a stream asks for at its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The component.
+    pub pubsub: String,
+    /// The topic.
+    pub topic: String,
+    /// What the broker is told.
+    pub metadata: Metadata,
+    /// Where messages go that the stream does not take.
+    pub dead_letter_topic: Option<String>,
+}
+
+impl Wanted {
+    fn into_spec(self) -> Spec {
+        Spec {
+            pubsub: self.pubsub,
+            topic: self.topic,
+            routes: Routes {
+                default: Some(String::new()),
+                ..Routes::default()
+            },
+            metadata: self.metadata,
+            dead_letter_topic: self.dead_letter_topic.filter(|topic| !topic.is_empty()),
+            bulk: None,
+        }
+    }
+}
+
 /// Opens streams for the app.
 pub struct Streaming {
     registry: Arc<Registry>,
@@ -130,7 +160,8 @@ impl Streaming {
 
     /// Subscribes. The reasons, in the order in which they are checked: `PubSubNameEmpty`,
     /// `TopicNameEmpty`, `PubSubNotFound`, `TopicForbidden`, `TooManyStreams`.
-    pub fn open(&self, spec: Spec) -> Result<Session, Error> {
+    pub fn open(&self, wanted: Wanted) -> Result<Session, Error> {
+        let spec = wanted.into_spec();
         without_name(&spec.pubsub, &spec.topic)?;
         let snapshot = self.registry.peek();
         let loaded = snapshot.pubsubs.get(&spec.pubsub);

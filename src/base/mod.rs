@@ -18,3 +18,4 @@ pub mod secret;
 pub mod spiffe_id;
 pub mod token;
 pub mod truthy;
+pub mod uuid;

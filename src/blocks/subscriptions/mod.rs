@@ -23,6 +23,9 @@ use async_trait::async_trait;
 use super::cloud_event::Event;
 use crate::components::message::Metadata;
 
+mod answers;
+pub mod streaming;
+
 /// One message for a subscriber.
 #[derive(Clone, Debug)]
 pub struct Message {

@@ -17,8 +17,10 @@ use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
+use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::blocks::subscriptions::streaming::{Streaming, Streams};
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
 use crate::process::serve::Limits;
@@ -112,6 +114,13 @@ impl Sidecar {
             invoke: Arc::new(invoke),
             metadata: Arc::new(resources::metadata(&config, registry.clone())),
             pipeline: Pipeline::http(Arc::clone(&registry)),
+            publish: Arc::new(Publish::new(registry.clone(), &own.app_id, namespace)),
+            streaming: Arc::new(Streaming::new(
+                registry.clone(),
+                &own.app_id,
+                Streams::default(),
+                tasks.shutdown(),
+            )),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

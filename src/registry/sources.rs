@@ -45,7 +45,6 @@ enum Written {
 
 /// Objects of the sidecar's own namespace.
 struct Objects {
-    cluster: Cluster,
     namespace: Arc<str>,
     configuration: Option<Watch>,
     policy: Option<Watch>,
@@ -77,7 +76,7 @@ impl Sources {
         }
         match Cluster::connect(&config.access).await {
             Ok(cluster) => {
-                let mut objects = Objects::new(cluster, config, name.as_deref());
+                let mut objects = Objects::new(&cluster, config, name.as_deref());
                 if let Some(name) = name {
                     objects.list_configuration(name).await?;
                 }
@@ -197,7 +196,7 @@ impl Sources {
 }
 
 impl Objects {
-    fn new(cluster: Cluster, config: &RegistryConfig, configuration: Option<&str>) -> Self {
+    fn new(cluster: &Cluster, config: &RegistryConfig, configuration: Option<&str>) -> Self {
         let own = config.namespace.as_deref();
         let namespace: Arc<str> = own.unwrap_or(&cluster.namespace).into();
         let watch = |kind: &'static Kind, name| {
@@ -206,7 +205,7 @@ impl Objects {
                 app_id: &config.app_id,
                 name,
             };
-            Watch::new(&cluster, kind, &selection)
+            Watch::new(cluster, kind, &selection)
         };
         let policy = config.policy.as_deref();
         Self {
@@ -218,7 +217,6 @@ impl Objects {
                 .map(|kind| watch(kind, None))
                 .collect(),
             namespace,
-            cluster,
         }
     }
 

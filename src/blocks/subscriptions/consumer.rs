@@ -33,6 +33,7 @@ use crate::resources::subscription::Spec;
 const RAW_PAYLOAD: &str = "rawPayload";
 
 /// What all consumers of a sidecar share.
+#[derive(Clone)]
 pub(super) struct Shared {
     /// What counts when deliveries fail.
     pub(super) registry: Arc<Registry>,

@@ -24,13 +24,13 @@ const TOGETHER_BEFORE: &str = "/dapr.proto.runtime.v1.AppCallbackAlpha/OnBulkTop
 const UNIMPLEMENTED: i32 = 12;
 
 /// An app that gets messages over gRPC.
-pub struct GrpcApp {
+pub struct GrpcSubscriber {
     channel: AppChannel,
     /// Whether the app was found to have the older method for messages together.
     is_older: AtomicBool,
 }
 
-impl GrpcApp {
+impl GrpcSubscriber {
     /// The app at the other end of this road.
     pub fn new(channel: AppChannel) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl GrpcApp {
 }
 
 #[async_trait]
-impl Subscriber for GrpcApp {
+impl Subscriber for GrpcSubscriber {
     async fn deliver(&self, message: &Message) -> Outcome {
         let Message {
             event,

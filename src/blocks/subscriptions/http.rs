@@ -31,11 +31,11 @@ const NOT_IN_TARGETS: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// An app that gets messages over HTTP.
-pub struct HttpApp {
+pub struct HttpSubscriber {
     channel: AppChannel,
 }
 
-impl HttpApp {
+impl HttpSubscriber {
     /// The app at the other end of this road.
     pub fn new(channel: AppChannel) -> Self {
         Self { channel }
@@ -58,7 +58,7 @@ impl HttpApp {
 }
 
 #[async_trait]
-impl Subscriber for HttpApp {
+impl Subscriber for HttpSubscriber {
     async fn deliver(&self, message: &Message) -> Outcome {
         let mut headers = headers::of(message);
         headers.insert(CONTENT_TYPE, CLOUD_EVENT);

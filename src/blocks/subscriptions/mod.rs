@@ -5,6 +5,7 @@
 //! consumer: intake → event → route → subscriber (app over HTTP or gRPC, or a stream) → settle
 //! ```
 
+mod answers;
 mod bulk;
 mod consumer;
 mod dead_letters;
@@ -12,19 +13,21 @@ pub mod grpc;
 mod headers;
 pub mod http;
 mod meters;
+mod programmatic;
 pub mod routing;
+mod running;
+pub mod streaming;
+pub mod supervisor;
 mod together;
 mod trace;
 mod verdicts;
+mod wanted;
 
 use ::http::HeaderMap;
 use async_trait::async_trait;
 
 use super::cloud_event::Event;
 use crate::components::message::Metadata;
-
-mod answers;
-pub mod streaming;
 
 /// One message for a subscriber.
 #[derive(Clone, Debug)]

@@ -6,39 +6,16 @@ use std::sync::Arc;
 use cel::{Context, Program};
 use serde_json::{Map, Value};
 
-use crate::base::expression::{Limits, compile, environment};
+use crate::base::expression::environment;
+use crate::resources::routing_rule::EVENT;
 use crate::resources::subscription::{Routes, Rule};
 
-/// The one variable of rules: the envelope.
-const EVENT: &str = "event";
-
-/// How large the expression of a rule may be.
-const LIMITS: Limits = Limits {
-    bytes: 4096,
-    brackets: 32,
-    operators: 128,
-};
-
-/// The most rules of a subscription. All of them may be looked at for each message.
-const MAX_RULES: usize = 64;
-
-/// Routes that cannot be used, and why. It is an error of the subscription.
+/// A rule that cannot be compiled, and why. It is an error of the subscription.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum RoutesError {
-    /// An expression that cannot be compiled.
-    #[error("the rule of path {path:?} {problem}")]
-    Rule {
-        /// Where the rule leads.
-        path: String,
-        /// What is wrong with its expression.
-        problem: String,
-    },
-    /// More rules than there may be.
-    #[error("it has {count} rules; accepted are up to {MAX_RULES}")]
-    TooMany {
-        /// How many there are.
-        count: usize,
-    },
+#[error("the rule of path {path:?} {problem}")]
+pub struct RoutesError {
+    path: String,
+    problem: String,
 }
 
 /// A rule that says nothing of a message: its expression failed, or is neither true nor false.
@@ -65,10 +42,6 @@ struct Compiled {
 impl Router {
     /// Compiles the routes of a subscription.
     pub fn new(routes: &Routes) -> Result<Self, RoutesError> {
-        let count = routes.rules.len();
-        if count > MAX_RULES {
-            return Err(RoutesError::TooMany { count });
-        }
         let rules: Result<_, _> = routes.rules.iter().map(Compiled::new).collect();
         Ok(Self {
             rules: rules?,
@@ -100,9 +73,9 @@ impl Router {
 impl Compiled {
     fn new(rule: &Rule) -> Result<Self, RoutesError> {
         let path = rule.path.clone();
-        match compile(&rule.expression, &LIMITS, &[EVENT]) {
+        match rule.compile() {
             Ok(program) => Ok(Self { program, path }),
-            Err(problem) => Err(RoutesError::Rule { path, problem }),
+            Err(problem) => Err(RoutesError { path, problem }),
         }
     }
 
@@ -287,17 +260,12 @@ mod tests {
             let error = router(&[(expression, "p")], None).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-        let many = vec![("true", "p"); MAX_RULES + 1];
-        let error = router(&many, None).unwrap_err().to_string();
-        assert_eq!(error, "it has 65 rules; accepted are up to 64");
-        assert!(router(&many[1..], None).is_ok());
     }
 
     /// Each at its limit, on the stack of a test's thread, which is that of a worker.
     #[test]
     fn nested_rules_and_events_cannot_overflow_the_stack() {
-        let brackets = LIMITS.brackets;
-        let operators = LIMITS.operators;
+        let (brackets, operators) = (32, 128);
         for longest in [
             format!("{}true{}", "(".repeat(brackets), ")".repeat(brackets)),
             format!("{}true", "!".repeat(operators)),
@@ -321,17 +289,6 @@ mod tests {
             let router = router(&[(&longest, "p")], None).unwrap();
             let event = envelope();
             let _ = router.route(|| &event);
-        }
-        for (over, expected) in [
-            ("x".repeat(LIMITS.bytes + 1), "has more than 4096 bytes"),
-            (
-                "(".repeat(brackets + 1),
-                "has more than 32 brackets and conditions",
-            ),
-            ("!".repeat(operators + 1), "has more than 128 operators"),
-        ] {
-            let error = router(&[(&over, "p")], None).unwrap_err().to_string();
-            assert_eq!(error, format!("the rule of path \"p\" {expected}"));
         }
         let depth = 120;
         let deep = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));

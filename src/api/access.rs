@@ -129,8 +129,7 @@ impl Access {
             Protocol::Grpc => &self.grpc,
         };
         let has = |list: &[String]| list.iter().any(|own| own == name);
-        name.is_empty()
-            || !has(&lists.denied) && (!lists.only_allowed || has(&lists.allowed))
+        name.is_empty() || !has(&lists.denied) && (!lists.only_allowed || has(&lists.allowed))
     }
 
     fn lists_mut(&mut self, protocol: Protocol) -> &mut Lists {

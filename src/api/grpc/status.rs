@@ -209,7 +209,10 @@ mod tests {
         assert_eq!(info.metadata["topic"], "t");
         let resource = ResourceInfo::decode(resource.value.as_slice()).unwrap();
         assert_eq!(
-            (resource.resource_type.as_str(), resource.resource_name.as_str()),
+            (
+                resource.resource_type.as_str(),
+                resource.resource_name.as_str()
+            ),
             ("pubsub", "p")
         );
     }

@@ -298,6 +298,7 @@ impl RawSpec {
         for path in default.filter(|path| !path.0.is_empty()) {
             routes.push("", &path.0);
         }
+        routes.check()?;
         let bulk = &self.bulk_subscribe;
         let bulk = bulk
             .enabled

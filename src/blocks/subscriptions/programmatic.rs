@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::{
     ListTopicSubscriptionsResponse, TopicRoutes, TopicSubscription,
 };
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -93,9 +93,8 @@ fn list(body: &[u8]) -> Result<Vec<Spec>, String> {
 }
 
 async fn over_grpc(channel: &AppChannel) -> Result<Vec<Spec>, String> {
-    let answer = channel
-        .ask_grpc(Road::ListTopicSubscriptions, LIST, ())
-        .await;
+    let (road, metadata) = (Road::ListTopicSubscriptions, HeaderMap::new());
+    let answer = channel.callback(road, LIST, metadata, ()).await;
     let answer = answer.map_err(|error| error.to_string())?;
     let list: ListTopicSubscriptionsResponse = match answer {
         Ok(list) => list,
@@ -123,13 +122,16 @@ fn from_grpc(entry: TopicSubscription) -> Result<Spec, String> {
         Bulk::new(Some(most), Some(bulk.max_await_duration_ms.into()))
     });
     let bulk = bulk.transpose();
+    let routes = routes(entry.routes.unwrap_or_default());
+    let told = |(field, problem): (String, String)| format!("field {field:?} {problem}");
+    routes.check().map_err(told)?;
     Ok(Spec {
         pubsub: entry.pubsub_name,
         topic: entry.topic,
-        routes: routes(entry.routes.unwrap_or_default()),
+        routes,
         metadata: entry.metadata.into_iter().collect(),
         dead_letter_topic: Some(entry.dead_letter_topic).filter(|topic| !topic.is_empty()),
-        bulk: bulk.map_err(|(field, problem)| format!("field {field:?} {problem}"))?,
+        bulk: bulk.map_err(told)?,
     })
 }
 

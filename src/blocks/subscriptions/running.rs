@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Subscriber;
-use super::consumer::Consumer;
+use super::consumer::{Consumer, Shared};
 use super::wanted::{Key, Wanted};
 use crate::blocks::intake::{self, Batch, Source};
 use crate::components::message::{BrokerError, Intake};
@@ -30,8 +30,8 @@ pub(super) struct Runnable {
 }
 
 /// The consumers that run.
-#[derive(Default)]
 pub(super) struct Consumers {
+    shared: Arc<Shared>,
     running: BTreeMap<Key, Running>,
     /// Those that still finish messages in flight; a later one of the key waits for it.
     ending: BTreeMap<Key, CancellationToken>,
@@ -46,6 +46,16 @@ struct Running {
 }
 
 impl Consumers {
+    /// None yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            running: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
     /// Stops what is gone or changed, starts what is new or changed, and touches nothing else.
     pub(super) fn bring_in_line(&mut self, runnable: Vec<Runnable>) {
         self.ending.retain(|_, ended| !ended.is_cancelled());
@@ -87,6 +97,15 @@ impl Consumers {
             subscriber,
         } = one;
         let Spec { topic, .. } = &*wanted.spec;
+        let (spec, shared) = (Arc::clone(&wanted.spec), Arc::clone(&self.shared));
+        let consumer = match Consumer::new(Arc::clone(&pubsub), spec, subscriber, shared) {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                // Rules are checked where subscriptions are read.
+                warn!(%error, "The subscription to topic {topic:?} cannot be used");
+                return;
+            }
+        };
         info!(
             "App is subscribed to topic {topic:?} through pub/sub {:?}",
             pubsub.name
@@ -96,7 +115,7 @@ impl Consumers {
             before: self.ending.remove(&wanted.key),
             topic: Topic::new(&pubsub, &wanted.spec),
             batch: batch(&wanted.spec),
-            consumer: Consumer::new(Arc::clone(&pubsub), Arc::clone(&wanted.spec), subscriber),
+            consumer,
         };
         let (stopping, ending) = (stop.clone(), ended.clone().drop_guard());
         self.tasks.spawn(async move {

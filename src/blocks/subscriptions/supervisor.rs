@@ -14,14 +14,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Subscriber;
+use super::consumer::Shared;
 use super::programmatic::discover;
 use super::running::{Consumers, Runnable};
-use super::streams::{Open, Streams};
+use super::streaming::{Open, Streams};
 use super::wanted::{Wanted, of_app, of_stream};
 use crate::app_channel::AppChannel;
 use crate::blocks::metadata;
 use crate::process::early_stop::EarlyPart;
 use crate::process::tasks::BoxError;
+use crate::process::trace::Tracer;
 use crate::registry::Registry;
 use crate::registry::snapshot::Snapshot;
 use crate::resources::subscription::Spec;
@@ -51,8 +53,7 @@ impl Current {
 
 /// Keeps subscriptions running. [`Supervisor::run`] is its task.
 pub struct Supervisor {
-    registry: Arc<Registry>,
-    app_id: String,
+    shared: Shared,
     app: Option<AppState>,
     streams: Streams,
     current: watch::Sender<Vec<metadata::Subscription>>,
@@ -64,13 +65,29 @@ impl Supervisor {
     /// Nothing runs yet. Without an app, only streams are subscriptions.
     pub fn new(registry: Arc<Registry>, app_id: &str, app: Option<App>, streams: Streams) -> Self {
         Self {
-            registry,
-            app_id: app_id.to_owned(),
+            shared: Shared {
+                registry,
+                app_id: app_id.to_owned(),
+                namespace: String::new(),
+                tracer: Tracer::default(),
+            },
             app: app.map(AppState::new),
             streams,
             current: watch::Sender::new(Vec::new()),
             warnings: BTreeSet::new(),
         }
+    }
+
+    /// Names the namespace in the metrics.
+    pub fn in_namespace(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.shared.namespace);
+        self
+    }
+
+    /// Makes a span of each delivery.
+    pub fn traced_by(mut self, tracer: Tracer) -> Self {
+        self.shared.tracer = tracer;
+        self
     }
 
     /// What runs, as it changes.
@@ -86,11 +103,11 @@ impl Supervisor {
         grace: Duration,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
-        let mut consumers = Consumers::default();
-        let mut components = self.registry.changes();
+        let mut consumers = Consumers::new(Arc::new(self.shared.clone()));
+        let mut components = self.shared.registry.changes();
         let mut streams = self.streams.watch();
         loop {
-            let snapshot = self.registry.snapshot();
+            let snapshot = self.shared.registry.snapshot();
             if let Some(app) = &mut self.app {
                 app.look(!snapshot.pubsubs.is_empty());
             }
@@ -128,7 +145,7 @@ impl Supervisor {
         let mut views = Vec::with_capacity(wanted.len());
         for (one, subscriber) in wanted {
             let one: Wanted = one;
-            match one.pubsub(&now.pubsubs, &self.app_id) {
+            match one.pubsub(&now.pubsubs, &self.shared.app_id) {
                 Ok(pubsub) => {
                     views.push(one.view());
                     runnable.extend(subscriber.map(|subscriber| Runnable {

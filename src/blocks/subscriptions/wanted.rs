@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::streams::Stream;
+use super::streaming::Stream;
 use crate::blocks::metadata;
 use crate::registry::messaging::LoadedPubSub;
 use crate::resources::subscription::{Spec, Subscription};

@@ -16,8 +16,10 @@ use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
+use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::blocks::subscriptions::streaming::Streaming;
 use crate::process::early_stop::EarlyStop;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
@@ -95,7 +97,7 @@ impl Sidecar {
         let metrics = configuration.metrics.enabled.then_some(metrics);
         sockets.serve_metrics(metrics, &mut tasks);
         let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
-        let door = resources::door(&config, &configuration, tracer)?;
+        let door = resources::door(&config, &configuration, tracer.clone())?;
         if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
             warn!("{}", resources::NO_TOKEN);
         }
@@ -115,7 +117,13 @@ impl Sidecar {
         let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
         let intake = EarlyStop::new(&tasks.shutdown());
-        let messages = messages::start(&config, &registry, app.as_ref(), &intake, &mut tasks);
+        let incoming = messages::Incoming {
+            config: &config,
+            registry: &registry,
+            app: app.as_ref(),
+            tracer,
+        };
+        let messages = messages::start(incoming, &intake, &mut tasks);
         let blocks = Blocks {
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
@@ -125,6 +133,13 @@ impl Sidecar {
                 messages.subscriptions,
             )),
             pipeline: Pipeline::http(Arc::clone(&registry)),
+            publish: Arc::new(Publish::new(registry.clone(), &own.app_id, namespace)),
+            streaming: Arc::new(Streaming::new(
+                registry.clone(),
+                &own.app_id,
+                messages.streams,
+                tasks.shutdown(),
+            )),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

@@ -64,17 +64,19 @@ pub(super) async fn run(
             () = stop.cancelled() => break,
             opened = source.open() => opened,
         };
+        let begin = Instant::now();
         let ended = match opened {
-            Ok(intake) => {
-                pause = PAUSES[0];
-                take(intake, &handler, batch, stop, &mut in_flight).await
-            }
+            Ok(intake) => take(intake, &handler, batch, stop, &mut in_flight).await,
             Err(error) => Some(error),
         };
         let Some(error) = ended else {
             break;
         };
         warn!(source = source.name(), %error, "No messages come in; trying again");
+        // One that can be opened and breaks at once is as good as none.
+        if begin.elapsed() > PAUSES[1] {
+            pause = PAUSES[0];
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = sleep(pause) => {}

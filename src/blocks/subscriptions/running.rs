@@ -139,12 +139,16 @@ impl Consumers {
         }
     }
 
-    /// Stops all of them and waits for messages in flight, for a time. Those that are not dealt
-    /// with then go back to their brokers.
-    pub(super) async fn drain(mut self, limit: Duration) {
+    /// Takes no message any more.
+    pub(super) fn stop_all(&self) {
         for running in self.running.values() {
             running.stop.cancel();
         }
+    }
+
+    /// Waits for messages in flight once all are stopped, for a time. Those that are not dealt with
+    /// then go back to their brokers.
+    pub(super) async fn drain(mut self, limit: Duration) {
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(limit, ended).await.is_err() {
             let count = self.tasks.len();
@@ -224,6 +228,8 @@ mod tests {
     use super::*;
     use crate::components::pubsub::in_memory::InMemory;
     use crate::components::pubsub::{Feature, Outgoing, PubSub, PubSubComponent};
+    use crate::process::trace::Tracer;
+    use crate::registry::Registry;
     use crate::testing::eventually::eventually;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -300,7 +306,12 @@ mod tests {
     async fn only_what_changes_is_touched() {
         let broker = Arc::new(Counted::default());
         let pubsub = loaded(&broker);
-        let mut consumers = Consumers::default();
+        let mut consumers = Consumers::new(Arc::new(Shared {
+            registry: Registry::empty(),
+            app_id: "app".to_owned(),
+            namespace: String::new(),
+            tracer: Tracer::default(),
+        }));
         consumers.bring_in_line(vec![
             runnable("a", "/a", &pubsub),
             runnable("b", "/b", &pubsub),
@@ -321,6 +332,7 @@ mod tests {
         let pubsub = loaded(&broker);
         consumers.bring_in_line(vec![runnable("a", "/a", &pubsub)]);
         opens(&broker, 4).await;
+        consumers.stop_all();
         consumers.drain(HANDOVER).await;
     }
 }

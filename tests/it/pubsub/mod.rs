@@ -33,8 +33,11 @@ use tokio_util::sync::CancellationToken;
 use crate::app_channel::{Answer, Server, config};
 
 mod discovery;
+mod publish;
 mod reload;
 mod stop;
+mod streaming;
+mod whole;
 
 /// A folder with resources.
 pub(crate) struct Files(TempDir);

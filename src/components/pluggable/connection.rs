@@ -311,3 +311,103 @@ async fn keep(target: Arc<Target>, mut line: Line, changes: watch::Sender<Option
         info!(component, service, "A pluggable component is back");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::testing::eventually::eventually;
+    use crate::testing::fake_component::{Behaviour, FakeComponent};
+
+    fn target(folder: &Path, times: Times) -> Target {
+        let socket = Socket {
+            name: "own".to_owned(),
+            path: folder.join("own.sock"),
+        };
+        let properties = vec![("password".to_owned(), Secret::new("hunter2"))];
+        let target = Target::new(socket, Service::PubSub, "c", properties).unwrap();
+        target.with_times(times)
+    }
+
+    fn hasty() -> Times {
+        Times {
+            ping_every: Duration::from_millis(10),
+            ping: Duration::from_millis(300),
+            call: Duration::from_millis(300),
+            wait: Duration::from_secs(60),
+            init: Duration::from_secs(60),
+            pauses: [Duration::from_millis(10); 2],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_component_that_answers_no_ping_is_given_up_and_started_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let behaviour = Arc::<Behaviour>::default();
+        let _component = FakeComponent::start(folder.path(), "own", &behaviour);
+        let open = Connection::open(target(folder.path(), hasty()));
+        let _connection = open.await.unwrap();
+        eventually("it is asked", async || {
+            (behaviour.callers("Ping").len() > 2).then_some(())
+        })
+        .await;
+        assert_eq!(behaviour.inits().len(), 1);
+        behaviour.hangs("Ping", true);
+        eventually("it is started again", async || {
+            (behaviour.inits().len() > 2).then_some(())
+        })
+        .await;
+        behaviour.hangs("Ping", false);
+        let inits = behaviour.inits();
+        assert!(inits.iter().all(|settings| settings["password"] == "hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_component_without_a_ping_or_not_well_keeps_its_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let behaviour = Arc::<Behaviour>::default();
+        let _component = FakeComponent::start(folder.path(), "own", &behaviour);
+        let open = Connection::open(target(folder.path(), hasty()));
+        let connection = open.await.unwrap();
+        for code in [Code::Unimplemented, Code::Internal] {
+            behaviour.fails("Ping", code, "no");
+            let before = behaviour.callers("Ping").len();
+            eventually("it is asked on", async || {
+                (behaviour.callers("Ping").len() > before + 3).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(connection.call::<(), ()>("Publish", ()).await, Ok(()));
+        assert_eq!(behaviour.inits().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_hangs_or_fails_ends_and_shows_no_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let behaviour = Arc::<Behaviour>::default();
+        let component = FakeComponent::start(folder.path(), "own", &behaviour);
+        let times = Times {
+            wait: Duration::from_millis(50),
+            ..hasty()
+        };
+        let open = Connection::open(target(folder.path(), times));
+        let connection = open.await.unwrap();
+        let call = async || connection.call::<(), ()>("Publish", ()).await;
+        behaviour.hangs("Publish", true);
+        let text = "the component did not answer Publish within 300ms";
+        assert_eq!(call().await, Err(Failure::Unreachable(text.to_owned())));
+        behaviour.hangs("Publish", false);
+        behaviour.fails("Publish", Code::InvalidArgument, "\"hunter2\" is\nwrong");
+        let failure = call().await.unwrap_err();
+        assert_eq!(failure.to_string(), "\"***\" is wrong (InvalidArgument)");
+        assert!(failure.is_final());
+        drop(component);
+        let path = folder.path().join("own.sock");
+        let text = format!("the component at {} is not there", path.display());
+        eventually("it is missed", async || {
+            (call().await == Err(Failure::Unreachable(text.clone()))).then_some(())
+        })
+        .await;
+    }
+}

@@ -10,6 +10,7 @@ use tracing::warn;
 
 use super::{Error, RegistryConfig};
 use crate::base::names::is_dns_subdomain;
+use crate::components::pluggable;
 use crate::process::kubernetes::Cluster;
 use crate::process::tasks::with_causes;
 use crate::process::watch_dir::DirWatch;
@@ -34,6 +35,8 @@ const WHOLE_KINDS: [&Kind; 3] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY];
 pub(super) struct Sources {
     folders: Vec<PathBuf>,
     folder_watches: Vec<DirWatch>,
+    /// The folder of pluggable components, which may come after their resources.
+    sockets: PathBuf,
     configurations: Vec<Written>,
     objects: Option<Objects>,
     /// Why nothing is read from the cluster, though it should be.
@@ -72,6 +75,7 @@ impl Sources {
         let mut sources = Self {
             folders: config.resource_paths.clone(),
             folder_watches: Vec::new(),
+            sockets: pluggable::folder(&config.environment),
             configurations,
             objects: None,
             no_cluster: None,
@@ -127,6 +131,9 @@ impl Sources {
         for folder in &self.folders {
             self.folder_watches.push(DirWatch::of_dir(folder)?);
         }
+        // Most sidecars have none.
+        self.folder_watches
+            .extend(DirWatch::of_dir(&self.sockets).ok());
         Ok(())
     }
 

@@ -182,8 +182,8 @@ impl Target {
                 Err(_) => format!("it did not start within {time:?}"),
             };
             if problem != told {
-                let component = &self.component;
-                warn!(component, error = problem, "A pluggable component is not back yet");
+                let (component, socket) = (&self.component, self.socket.path.display());
+                warn!(component, %socket, error = problem, "A pluggable component is not back yet");
                 told = problem;
             }
             pause = (pause * 2).min(longest);
@@ -305,7 +305,10 @@ async fn keep(target: Arc<Target>, mut line: Line, changes: watch::Sender<Option
         changes.send_replace(None);
         // Before the next, so that the component never has two.
         drop(line);
-        warn!(component, service, error, "A pluggable component is gone; connecting again");
+        warn!(
+            component,
+            service, error, "A pluggable component is gone; connecting again"
+        );
         line = target.reconnect().await;
         changes.send_replace(Some(line.wire.clone()));
         info!(component, service, "A pluggable component is back");
@@ -360,7 +363,11 @@ mod tests {
         .await;
         behaviour.hangs("Ping", false);
         let inits = behaviour.inits();
-        assert!(inits.iter().all(|settings| settings["password"] == "hunter2"));
+        assert!(
+            inits
+                .iter()
+                .all(|settings| settings["password"] == "hunter2")
+        );
     }
 
     #[tokio::test]

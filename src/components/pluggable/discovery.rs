@@ -1,6 +1,7 @@
 //! Which sockets there are, and what they serve.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use tracing::{info, warn};
@@ -63,6 +64,11 @@ pub(super) async fn find(
     })
 }
 
+/// The folder in which pluggable components are looked for.
+pub fn folder(environment: &Environment) -> PathBuf {
+    Folder::of(environment).path().to_owned()
+}
+
 /// Tells the log which pluggable components there are now. What does not answer is warned about.
 /// Components ask again when they are loaded.
 pub async fn report(environment: &Environment) {
@@ -114,6 +120,10 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
     }
-    let names: Vec<_> = names.iter().take(MOST).map(|name| name.escape_debug().to_string()).collect();
+    let names: Vec<_> = names
+        .iter()
+        .take(MOST)
+        .map(|name| name.escape_debug().to_string())
+        .collect();
     names.join(", ")
 }

@@ -61,7 +61,7 @@ impl Line {
     /// Connects to a socket, on behalf of an instance of a component.
     pub(super) async fn connect(path: &Path, instance: Option<Instance>) -> Result<Self, Broken> {
         let broken = |error: &dyn std::error::Error| {
-            Broken(format!("{} cannot be reached: {}", path.display(), with_causes(error)))
+            Broken(format!("it cannot be reached: {}", with_causes(error)))
         };
         let scope = Scope::default();
         let connecting = async {
@@ -74,7 +74,7 @@ impl Line {
                 .await
                 .map_err(|e| broken(&e))
         };
-        let late = |_| Broken(format!("{} does not accept connections", path.display()));
+        let late = |_| Broken("it does not accept connections".to_owned());
         let (sender, driver) = timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)??;
         Ok(Self {
             wire: Wire { sender, instance },
@@ -86,7 +86,7 @@ impl Line {
     /// Waits until the connection ends, and tells why.
     pub(super) async fn ended(&mut self) -> Broken {
         match self.driver.as_mut().await {
-            Ok(()) => Broken("the component closed the connection".to_owned()),
+            Ok(()) => Broken("it closed the connection".to_owned()),
             Err(error) => Broken(with_causes(&error)),
         }
     }
@@ -186,8 +186,8 @@ impl Wire {
 
     async fn grpc(&self, most: usize) -> Result<Grpc<Sender>, Status> {
         let origin = Uri::from_static("http://localhost");
-        let mut grpc = Grpc::with_origin(Sender(self.sender.clone()), origin)
-            .max_decoding_message_size(most);
+        let mut grpc =
+            Grpc::with_origin(Sender(self.sender.clone()), origin).max_decoding_message_size(most);
         let ready = grpc.ready().await;
         ready.map_err(|error| Status::from_error(Box::new(error)))?;
         Ok(grpc)

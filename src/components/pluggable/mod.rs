@@ -22,4 +22,4 @@ mod service;
 mod socket;
 
 pub(super) use build::{binding, pubsub, secret_store};
-pub use discovery::report;
+pub use discovery::{folder, report};

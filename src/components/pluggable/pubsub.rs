@@ -12,8 +12,8 @@ use crate::components::message::{BrokerError, Intake, Settlement};
 use crate::components::pubsub::{Feature, Interest, Outgoing, PubSub};
 use crate::proto::components::common::{AckError, FeaturesResponse};
 use crate::proto::components::pubsub::{
-    BulkMessageEntry, BulkPublishRequest, BulkPublishResponse, PublishRequest,
-    PullMessagesRequest, PullMessagesResponse, Topic,
+    BulkMessageEntry, BulkPublishRequest, BulkPublishResponse, PublishRequest, PullMessagesRequest,
+    PullMessagesResponse, Topic,
 };
 
 /// The broker behind a component.

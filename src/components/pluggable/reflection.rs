@@ -12,9 +12,7 @@ use super::line::{Broken, Line, Wire, is_unknown_method};
 use super::scrub::Scrubber;
 use super::service::Service;
 use super::socket::Socket;
-use crate::proto::reflection::{
-    ServerReflectionRequest, ServerReflectionResponse, V1, V1ALPHA,
-};
+use crate::proto::reflection::{ServerReflectionRequest, ServerReflectionResponse, V1, V1ALPHA};
 
 /// How long a socket may take to answer. It is below the time of an init, so that what is told is
 /// that the socket does not answer.
@@ -28,15 +26,19 @@ pub(super) struct Services {
 
 /// Asks over a connection of its own.
 pub(super) async fn services(socket: &Socket) -> Result<Services, Broken> {
-    let path = socket.path.display();
     let asking = async {
-        socket.check().await.map_err(|error| Broken(error.to_string()))?;
+        socket
+            .check()
+            .await
+            .map_err(|error| Broken(error.to_string()))?;
         let mut line = Line::connect(&socket.path, None).await?;
         let wire = line.wire.clone();
         line.during(names(&wire)).await
     };
     let names = timeout(ANSWER_TIMEOUT, asking).await.map_err(|_| {
-        Broken(format!("{path} did not say within {ANSWER_TIMEOUT:?} which services it has"))
+        Broken(format!(
+            "it did not say within {ANSWER_TIMEOUT:?} which services it has"
+        ))
     })??;
     let is_known = |service: &Service| names.iter().any(|name| name == service.name());
     Ok(Services {
@@ -54,7 +56,9 @@ async fn names(wire: &Wire) -> Result<Vec<String>, Broken> {
     answer.map_err(|status| {
         // No settings were sent, so that none can come back.
         let text = Scrubber::new(std::iter::empty()).clean(status.message());
-        Broken(format!("it does not tell its services by gRPC reflection: {text}"))
+        Broken(format!(
+            "it does not tell its services by gRPC reflection: {text}"
+        ))
     })
 }
 
@@ -70,8 +74,15 @@ async fn list(wire: &Wire, path: &'static str) -> Result<Vec<String>, Status> {
         .await?;
     let answer = answers.message().await?.unwrap_or_default();
     match (answer.list_services_response, answer.error_response) {
-        (Some(list), _) => Ok(list.service.into_iter().map(|service| service.name).collect()),
-        (None, Some(error)) => Err(Status::new(Code::from(error.error_code), error.error_message)),
+        (Some(list), _) => Ok(list
+            .service
+            .into_iter()
+            .map(|service| service.name)
+            .collect()),
+        (None, Some(error)) => Err(Status::new(
+            Code::from(error.error_code),
+            error.error_message,
+        )),
         (None, None) => Err(Status::internal("the answer is empty")),
     }
 }

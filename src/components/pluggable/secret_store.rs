@@ -87,26 +87,27 @@ fn secret(values: std::collections::BTreeMap<String, String>) -> SecretMap {
         .collect()
 }
 
-/// A status without a code of its own (Unknown) is the component's own error, such as a secret that
-/// is not there: another try does not heal it.
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
         match failure {
-            Failure::Status {
-                code: Code::Unauthenticated,
-                ..
-            } => Self::Unauthenticated(text),
-            Failure::Status {
-                code:
-                    Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted,
-                ..
+            Failure::Status { code, .. } if code == Code::Unauthenticated => {
+                Self::Unauthenticated(text)
             }
-            | Failure::Unreachable(_) => Self::Unavailable {
+            Failure::Status { code, .. } if !is_passing(code) => Self::Failed(text),
+            Failure::Status { .. } | Failure::Unreachable(_) => Self::Unavailable {
                 text,
                 retry_after: None,
             },
-            Failure::Status { .. } => Self::Failed(text),
         }
     }
+}
+
+/// Whether another try may heal it. `Unknown` is the component's own error, such as a secret that
+/// is not there.
+fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted
+    )
 }

@@ -48,8 +48,14 @@ pub(super) enum SocketError {
 impl Folder {
     /// The folder that the environment names.
     pub(super) fn of(environment: &Environment) -> Self {
-        let named = VARIABLES.iter().find_map(|name| environment.non_empty(name));
+        let named = VARIABLES
+            .iter()
+            .find_map(|name| environment.non_empty(name));
         Self(PathBuf::from(named.unwrap_or(DEFAULT_FOLDER)))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The socket of a name, in whatever case.
@@ -118,7 +124,9 @@ impl Socket {
         match tokio::fs::symlink_metadata(&path).await {
             Ok(metadata) if metadata.file_type().is_socket() => Ok(()),
             Ok(_) => Err(SocketError::NoSocket(path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SocketError::Missing(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(SocketError::Missing(path))
+            }
             Err(cause) => Err(SocketError::Unreadable { path, cause }),
         }
     }

@@ -102,19 +102,22 @@ where
 }
 
 async fn reflection(behaviour: Arc<Behaviour>, request: Request<Incoming>) -> Response<Body> {
-    streaming(request, move |questions: Streaming<ServerReflectionRequest>| {
-        questions.map(move |_| {
-            let names = behaviour.services.lock().unwrap().clone();
-            let service = names.into_iter().map(|name| ServiceResponse { name });
-            let list = ListServiceResponse {
-                service: service.collect(),
-            };
-            Ok(ServerReflectionResponse {
-                list_services_response: Some(list),
-                error_response: None,
+    streaming(
+        request,
+        move |questions: Streaming<ServerReflectionRequest>| {
+            questions.map(move |_| {
+                let names = behaviour.services.lock().unwrap().clone();
+                let service = names.into_iter().map(|name| ServiceResponse { name });
+                let list = ListServiceResponse {
+                    service: service.collect(),
+                };
+                Ok(ServerReflectionResponse {
+                    list_services_response: Some(list),
+                    error_response: None,
+                })
             })
-        })
-    })
+        },
+    )
     .await
 }
 
@@ -159,25 +162,28 @@ fn publish_bulk(behaviour: &Behaviour, messages: BulkPublishRequest) -> BulkPubl
 }
 
 async fn pull_messages(behaviour: Arc<Behaviour>, request: Request<Incoming>) -> Response<Body> {
-    streaming(request, move |mut replies: Streaming<PullMessagesRequest>| {
-        let opening = async move {
-            let first = replies.message().await.ok().flatten();
-            let topic = first.and_then(|first| first.topic).map(|topic| topic.name);
-            let settle = |session: &mut Session, reply: PullMessagesRequest| {
-                let error = reply.ack_error.map(|error| error.message);
-                session.settle(&reply.ack_message_id, Bytes::new(), error);
+    streaming(
+        request,
+        move |mut replies: Streaming<PullMessagesRequest>| {
+            let opening = async move {
+                let first = replies.message().await.ok().flatten();
+                let topic = first.and_then(|first| first.topic).map(|topic| topic.name);
+                let settle = |session: &mut Session, reply: PullMessagesRequest| {
+                    let error = reply.ack_error.map(|error| error.message);
+                    session.settle(&reply.ack_message_id, Bytes::new(), error);
+                };
+                let message = move |(id, data): (u64, Bytes)| PullMessagesResponse {
+                    data,
+                    topic_name: topic.clone().unwrap_or_default(),
+                    metadata: BTreeMap::from([("number".to_owned(), id.to_string())]),
+                    content_type: "text/plain".to_owned(),
+                    id: id.to_string(),
+                };
+                events(behaviour.topics.session(), replies, settle, message)
             };
-            let message = move |(id, data): (u64, Bytes)| PullMessagesResponse {
-                data,
-                topic_name: topic.clone().unwrap_or_default(),
-                metadata: BTreeMap::from([("number".to_owned(), id.to_string())]),
-                content_type: "text/plain".to_owned(),
-                id: id.to_string(),
-            };
-            events(behaviour.topics.session(), replies, settle, message)
-        };
-        stream::once(opening).flatten()
-    })
+            stream::once(opening).flatten()
+        },
+    )
     .await
 }
 

@@ -114,8 +114,8 @@ async fn a_socket_that_hangs_or_speaks_rubbish_is_refused() {
     });
     let (code, text) = world.refusal("pubsub.silent").await;
     assert_eq!(code, INIT);
-    let late = "pluggable component DIR/silent.sock: DIR/silent.sock did not say within 3s which \
-                services it has";
+    let late = "pluggable component DIR/silent.sock: it did not say within 3s which services it \
+                has";
     assert_eq!(text, late);
     let (code, text) = world.refusal("pubsub.rubbish").await;
     assert_eq!(code, INIT);
@@ -132,8 +132,7 @@ async fn why_a_component_does_not_start_is_told_without_its_settings() {
     for component_type in ["pubsub.own", "bindings.own", "secretstores.own"] {
         let (code, text) = world.refusal(component_type).await;
         assert_eq!(code, INIT);
-        let expected =
-            "pluggable component DIR/own.sock: cannot log in with *** (Unauthenticated)";
+        let expected = "pluggable component DIR/own.sock: cannot log in with *** (Unauthenticated)";
         assert_eq!(text, expected);
     }
 }

@@ -1,7 +1,6 @@
 //! From resource files to pluggable components that run.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sidegate::process::kubernetes::Access;
 use sidegate::process::tasks::Tasks;
@@ -33,11 +32,11 @@ spec:
 auth: {secretStore: store}
 ";
 
-fn config(world: &World, interval: Duration) -> RegistryConfig {
+fn config(world: &World) -> RegistryConfig {
     RegistryConfig {
         app_id: "app".to_owned(),
         namespace: None,
-        resource_paths: vec![world.folder.path().to_owned()],
+        resource_paths: vec![world.resources.path().to_owned()],
         config_files: Vec::new(),
         policy: None,
         default_access: DefaultAccess::Allow,
@@ -46,12 +45,12 @@ fn config(world: &World, interval: Duration) -> RegistryConfig {
         environment: world.environment(),
         is_kubernetes: false,
         reads_cluster: true,
-        reconcile_interval: interval,
+        reconcile_interval: DEFAULT_RECONCILE_INTERVAL,
     }
 }
 
 fn write(world: &World, name: &str, text: &str) {
-    std::fs::write(world.folder.path().join(name), text).unwrap();
+    std::fs::write(world.resources.path().join(name), text).unwrap();
 }
 
 async fn start(config: RegistryConfig) -> (Arc<Registry>, Tasks) {
@@ -66,7 +65,7 @@ async fn a_secret_of_one_is_a_setting_of_another() {
     let _component = world.start("own");
     write(&world, "store.yaml", STORE);
     write(&world, "broker.yaml", BROKER);
-    let (registry, _tasks) = start(config(&world, DEFAULT_RECONCILE_INTERVAL)).await;
+    let (registry, _tasks) = start(config(&world)).await;
     let snapshot = registry.snapshot();
     assert!(snapshot.pubsubs.contains_key("broker"));
     let settings = world.behaviour.inits().pop().unwrap();
@@ -74,17 +73,25 @@ async fn a_secret_of_one_is_a_setting_of_another() {
 }
 
 #[tokio::test]
-async fn a_socket_that_comes_later_is_found_when_its_component_is_tried_again() {
+async fn a_socket_that_comes_later_is_found_when_it_comes() {
     let world = World::new();
     let broker = BROKER.replace("secretKeyRef: {name: login, key: password}", "value: pw");
-    write(&world, "broker.yaml", &broker.replace("auth: {secretStore: store}", ""));
-    let (registry, _tasks) = start(config(&world, Duration::from_millis(100))).await;
+    write(
+        &world,
+        "broker.yaml",
+        &broker.replace("auth: {secretStore: store}", ""),
+    );
+    let (registry, _tasks) = start(config(&world)).await;
     assert!(registry.snapshot().pubsubs.is_empty());
     let reason = registry.snapshot().failed[0].reason.clone();
     assert!(reason.contains("/own.sock"), "{reason}");
     let _component = world.start("own");
     eventually("it is loaded", async || {
-        registry.snapshot().pubsubs.contains_key("broker").then_some(())
+        registry
+            .snapshot()
+            .pubsubs
+            .contains_key("broker")
+            .then_some(())
     })
     .await;
 }
@@ -94,7 +101,7 @@ async fn a_socket_that_hangs_does_not_hold_up_the_start() {
     let world = World::new();
     let path = world.folder.path().join("silent.sock");
     let _silent = tokio::net::UnixListener::bind(path).unwrap();
-    let (_, tasks) = start(config(&world, DEFAULT_RECONCILE_INTERVAL)).await;
+    let (_, tasks) = start(config(&world)).await;
     tasks.shutdown().cancel();
     tasks.finish().await.unwrap();
 }

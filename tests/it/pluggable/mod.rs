@@ -18,9 +18,10 @@ mod loading;
 mod pubsub;
 mod secret_store;
 
-/// A folder of sockets, and how the component behind them behaves.
+/// A folder of sockets and one of resources, and how the component behind them behaves.
 struct World {
     folder: TempDir,
+    resources: TempDir,
     behaviour: Arc<Behaviour>,
 }
 
@@ -28,6 +29,7 @@ impl World {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            resources: tempfile::tempdir().unwrap(),
             behaviour: Arc::default(),
         }
     }

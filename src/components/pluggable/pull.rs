@@ -58,7 +58,7 @@ pub(super) struct Pull<P: Protocol> {
 enum Coming<E> {
     /// The answer begins with the first message, whenever that comes.
     Opening(BoxFuture<'static, Result<Streaming<E>, Status>>),
-    Open(Streaming<E>),
+    Open(Box<Streaming<E>>),
 }
 
 /// The way up, which is there for as long as messages are not settled.
@@ -107,7 +107,7 @@ impl<P: Protocol> Intake for Pull<P> {
                 Coming::Opening(opening) => {
                     let opened = opening.await;
                     let opened = opened.map_err(|status| self.broken(&status))?;
-                    self.coming = Coming::Open(opened);
+                    self.coming = Coming::Open(Box::new(opened));
                 }
                 Coming::Open(events) => {
                     let event = events.message().await;
@@ -142,7 +142,7 @@ impl<P: Protocol> Intake for Pull<P> {
     async fn close(self: Box<Self>) {
         let Self { coming, up, .. } = *self;
         if let Coming::Open(events) = coming {
-            up.park(events);
+            up.park(*events);
         }
         Up::end(up).await;
     }

@@ -91,9 +91,10 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         let text = failure.to_string();
         match failure {
-            Failure::Status { code, .. } if code == Code::Unauthenticated => {
-                Self::Unauthenticated(text)
-            }
+            Failure::Status {
+                code: Code::Unauthenticated,
+                ..
+            } => Self::Unauthenticated(text),
             Failure::Status { code, .. } if !is_passing(code) => Self::Failed(text),
             Failure::Status { .. } | Failure::Unreachable(_) => Self::Unavailable {
                 text,

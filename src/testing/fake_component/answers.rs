@@ -49,7 +49,13 @@ pub(super) async fn answer(
         }
         "Ping" => unary(request, |()| Ok(())).await,
         "Features" => unary(request, |()| Ok(features())).await,
-        "Publish" => unary(request, |message| Ok(publish(&behaviour, message))).await,
+        "Publish" => {
+            let publish = |message| {
+                publish(&behaviour, message);
+                Ok(())
+            };
+            unary(request, publish).await
+        }
         "BulkPublish" => unary(request, |messages| Ok(publish_bulk(&behaviour, messages))).await,
         "PullMessages" => pull_messages(behaviour, request).await,
         "Read" => read(behaviour, request).await,

@@ -166,7 +166,7 @@ async fn what_was_handed_out_can_be_settled_after_the_end() {
 
 #[tokio::test]
 async fn nothing_is_lost_when_a_component_starts_again() {
-    const MESSAGES: u64 = 500;
+    const MESSAGES: usize = 500;
     let world = World::new();
     let mut component = Some(world.start("own"));
     let broker = broker(&world, &[("password", "hunter2")]).await;
@@ -175,7 +175,7 @@ async fn nothing_is_lost_when_a_component_starts_again() {
     }
     let mut taken = 0;
     let mut intake: Option<Box<dyn Intake>> = None;
-    while world.behaviour.topics.done().len() < MESSAGES as usize {
+    while world.behaviour.topics.done().len() < MESSAGES {
         let Some(open) = &mut intake else {
             intake = broker.subscribe(&topic("orders")).await.ok();
             continue;
@@ -199,7 +199,7 @@ async fn nothing_is_lost_when_a_component_starts_again() {
     }
     let done = world.behaviour.topics.done();
     let numbers: BTreeSet<_> = done.iter().map(|(number, _)| *number).collect();
-    assert_eq!(numbers.len() as u64, MESSAGES);
+    assert_eq!(numbers.len(), MESSAGES);
     println!("{MESSAGES} messages, {taken} taken, over three restarts");
     let inits = world.behaviour.inits();
     assert_eq!(inits.len(), 4);

@@ -17,6 +17,7 @@ mod http_client;
 pub mod message;
 pub mod metadata;
 pub mod middleware;
+pub mod pluggable;
 pub mod pubsub;
 mod retry_after;
 pub mod secret_store;
@@ -101,6 +102,14 @@ pub enum Error {
         /// The types that the category has.
         accepted: String,
     },
+    /// The same, where no pluggable component has the type either.
+    #[error("{unknown}; nor is there a pluggable component: {why}")]
+    NotPlugged {
+        /// What this build says of the type.
+        unknown: Box<Error>,
+        /// Where it was looked for, or what was found there.
+        why: String,
+    },
     /// A setting that cannot be used.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -126,6 +135,7 @@ impl Error {
             | Self::UnknownSecretStore { .. }
             | Self::UnknownMiddleware { .. }
             | Self::UnknownType { .. }
+            | Self::NotPlugged { .. }
             | Self::UnservedMiddleware { .. } => "CREATE_COMPONENT_FAILURE",
             Self::Metadata(_) | Self::Init(_) => "INIT_COMPONENT_FAILURE",
         }

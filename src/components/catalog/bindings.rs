@@ -1,9 +1,9 @@
 //! The types of bindings.
 
-use super::{Host, listed, named};
+use super::{Host, contains, listed, named};
 use crate::components::binding::{BindingComponent, BindingSettings};
 use crate::components::metadata::Reader;
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{Error, ResolvedComponent, pluggable};
 
 #[derive(Clone, Copy)]
 enum BindingType {}
@@ -17,12 +17,18 @@ pub(in crate::components) fn types() -> String {
     listed(BINDING_TYPES)
 }
 
+/// Whether there is a type of this name.
+pub(super) fn has(component_type: &str) -> bool {
+    contains(BINDING_TYPES, component_type)
+}
+
 pub(super) async fn build(
     component: &ResolvedComponent,
-    _host: Host<'_>,
+    host: Host<'_>,
 ) -> Result<BindingComponent, Error> {
     let Some(binding_type) = named(BINDING_TYPES, component) else {
-        return Err(Error::unknown("binding", component, types()));
+        let unknown = Error::unknown("binding", component, types());
+        return pluggable::binding(component, host, unknown).await;
     };
     let mut reader = Reader::new(component)?;
     let _settings = BindingSettings {

@@ -8,6 +8,8 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod client_tls;
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
@@ -17,7 +19,13 @@ mod http_client;
 pub mod message;
 pub mod metadata;
 pub mod middleware;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod pauses;
 pub mod pubsub;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod retry_after;
 pub mod secret_store;
 

@@ -35,8 +35,6 @@ pub(in crate::components) struct Consumption {
     /// Whether the broker hands a message that failed out again. Otherwise it drops it, or puts it
     /// into the dead letter exchange of the queue.
     pub(in crate::components) requeues: bool,
-    /// Whether nobody else may take from the queue.
-    pub(in crate::components) is_exclusive: bool,
     /// What a delivery says of its message.
     pub(in crate::components) metadata: fn(&BasicProperties) -> Metadata,
 }
@@ -51,10 +49,7 @@ pub(in crate::components) async fn take(
     let qos = BasicQosOptions::default();
     let prefetch = open.channel.basic_qos(consumption.prefetch, qos);
     prefetch.await.map_err(failed)?;
-    let options = BasicConsumeOptions {
-        exclusive: consumption.is_exclusive,
-        ..BasicConsumeOptions::default()
-    };
+    let options = BasicConsumeOptions::default();
     let queue = short("queue", &consumption.queue)?;
     let (tag, arguments) = ("".into(), FieldTable::default());
     let consumer = open.channel.basic_consume(queue, tag, options, arguments);

@@ -173,7 +173,6 @@ impl PubSub for RabbitMq {
             prefetch: self.settings.prefetch,
             settles_at_once: self.settings.settles_at_once,
             requeues: self.settings.requeues,
-            is_exclusive: false,
             metadata: of_message,
         };
         take(declarations, consumption).await

@@ -1,0 +1,177 @@
+//! `pubsub.jetstream`: a subject a topic, in a stream that is there, and a durable pull consumer a
+//! subscription, which all replicas share.
+
+use async_nats::Request;
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::ConsumerErrorKind;
+use async_trait::async_trait;
+use tracing::warn;
+
+use super::{Feature, Interest, Outgoing, PubSub};
+use crate::components::Error;
+use crate::components::message::{BrokerError, Intake};
+use crate::components::metadata::Reader;
+use crate::components::nats::connection::{Nats, is_refusal, is_subject};
+use crate::components::nats::intake::{Consumption, take};
+use settings::Settings;
+
+mod settings;
+
+/// The header by which the server knows a message that it has already. A publisher may set it.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+/// How many messages of one publisher wait for the server's word at once.
+const TOGETHER: usize = 256;
+
+/// The broker.
+pub struct JetStream {
+    nats: Nats,
+    settings: Settings,
+}
+
+impl JetStream {
+    /// Reads the settings and connects.
+    ///
+    /// # Errors
+    ///
+    /// Settings that cannot be used, and servers that are not there or let nobody in.
+    pub async fn start(reader: &mut Reader<'_>, app_id: &str) -> Result<Self, Error> {
+        let settings = Settings::read(reader, app_id)?;
+        let nats = Nats::start(reader).await?;
+        Ok(Self { nats, settings })
+    }
+
+    /// Sends one message. What comes of it, the answer tells.
+    async fn send(
+        &self,
+        subject: &str,
+        message: Outgoing,
+    ) -> Result<async_nats::jetstream::context::PublishAckFuture, BrokerError> {
+        if !is_subject(subject) {
+            let text = format!("{subject:?} is no subject without wildcards");
+            return Err(BrokerError::Refused(text));
+        }
+        let mut publish = PublishMessage::build().payload(message.data);
+        if let Some(id) = message.metadata.get(MESSAGE_ID) {
+            if id.contains(|c: char| c.is_control()) {
+                let text = format!("{MESSAGE_ID:?} holds a control character");
+                return Err(BrokerError::Refused(text));
+            }
+            publish = publish.message_id(id);
+        }
+        let sent = self.nats.context.send_publish(subject.to_owned(), publish);
+        sent.await.map_err(|error| publish_error(subject, &error))
+    }
+
+    async fn consumer(&self, topic: &str) -> Result<PullConsumer, BrokerError> {
+        let stream = match &self.settings.stream {
+            Some(stream) => stream.clone(),
+            None => self.stream_of(topic).await?,
+        };
+        let config = self.settings.consumer(topic);
+        let name = config.durable_name.clone().unwrap_or_default();
+        let created = self
+            .nats
+            .context
+            .create_consumer_on_stream(config, stream.clone());
+        created.await.map_err(|error| {
+            let text = format!("no consumer {name:?} of stream {stream:?}: {error}");
+            let is_refused = match error.kind() {
+                ConsumerErrorKind::JetStream(error) => is_refusal(Some(&error)),
+                ConsumerErrorKind::InvalidConsumerType | ConsumerErrorKind::InvalidName => true,
+                _ => false,
+            };
+            by(is_refused, text)
+        })
+    }
+
+    async fn stream_of(&self, topic: &str) -> Result<String, BrokerError> {
+        let found = self.nats.context.stream_by_subject(topic).await;
+        found.map_err(|error| {
+            use async_nats::jetstream::context::GetStreamByNameErrorKind as Kind;
+            match error.kind() {
+                Kind::NotFound => BrokerError::Refused(no_stream(topic)),
+                Kind::InvalidSubject => {
+                    BrokerError::Refused(format!("{topic:?} is no subject"))
+                }
+                _ => BrokerError::Unavailable(format!("no stream for {topic:?}: {error}")),
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl PubSub for JetStream {
+    fn features(&self) -> &[Feature] {
+        &[]
+    }
+
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+        let answer = self.send(topic, message).await?;
+        let answered = answer.await.map(drop);
+        answered.map_err(|error| publish_error(topic, &error))
+    }
+
+    async fn publish_all(
+        &self,
+        topic: &str,
+        messages: Vec<Outgoing>,
+    ) -> Vec<Result<(), BrokerError>> {
+        let mut outcomes = Vec::with_capacity(messages.len());
+        let mut rest = messages.into_iter().peekable();
+        while rest.peek().is_some() {
+            let mut sent = Vec::new();
+            for message in rest.by_ref().take(TOGETHER) {
+                sent.push(self.send(topic, message).await);
+            }
+            for answer in sent {
+                outcomes.push(match answer {
+                    Ok(answer) => {
+                        let answered = answer.await.map(drop);
+                        answered.map_err(|error| publish_error(topic, &error))
+                    }
+                    Err(error) => Err(error),
+                });
+            }
+        }
+        outcomes
+    }
+
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+        let topic = &interest.topic;
+        let consumer = self.consumer(topic).await?;
+        let consumption = Consumption {
+            topic: topic.clone(),
+            concurrency: self.settings.concurrency,
+            window: self.settings.window(),
+            settles_at_once: self.settings.settles_at_once,
+            ack_wait: self.settings.ack_wait,
+            back_off: self.settings.back_off.clone(),
+        };
+        Ok(take(&self.nats, consumer, consumption))
+    }
+}
+
+fn publish_error(
+    subject: &str,
+    error: &async_nats::jetstream::context::PublishError,
+) -> BrokerError {
+    match error.kind() {
+        PublishErrorKind::StreamNotFound => BrokerError::Refused(no_stream(subject)),
+        PublishErrorKind::MaxPayloadExceeded => BrokerError::Refused(error.to_string()),
+        _ => BrokerError::Unavailable(error.to_string()),
+    }
+}
+
+fn no_stream(subject: &str) -> String {
+    format!("no stream takes the subject {subject:?}; make one, which keeps its messages")
+}
+
+fn by(is_refused: bool, text: String) -> BrokerError {
+    if is_refused {
+        BrokerError::Refused(text)
+    } else {
+        BrokerError::Unavailable(text)
+    }
+}

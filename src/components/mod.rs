@@ -127,6 +127,17 @@ impl Error {
         }
     }
 
+    /// A type that this build was made without.
+    #[cfg_attr(
+        all(feature = "nats", feature = "rabbitmq"),
+        allow(dead_code, reason = "this build has them all")
+    )]
+    fn lacks(what: &str, feature: &str) -> Self {
+        Self::Init(format!(
+            "this build cannot {what}: it was made without the feature {feature:?}"
+        ))
+    }
+
     /// Dapr's code of this failure, which its messages carry in brackets.
     pub fn code(&self) -> &'static str {
         match self {

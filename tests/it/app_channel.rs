@@ -34,6 +34,8 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::pubsub::{Files, Running, in_memory};
+
 const TOKEN_HEADER: &str = "dapr-api-token";
 
 pub(crate) fn config(protocol: AppProtocol, address: SocketAddr) -> AppChannelConfig {
@@ -162,6 +164,16 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
                 ended = probe.run(CancellationToken::new()) => panic!("ended: {ended:?}"),
                 seen = healthy.wait_for(|healthy| *healthy) => assert!(*seen.unwrap()),
             }
+        }
+        Road::SubscribeDiscovery | Road::ListTopicSubscriptions => {
+            let files = Files::new();
+            files.write("p.yaml", &in_memory("p"));
+            let _running = Running::start(&files, Some(channel)).await;
+            eventually("the app is asked", async || {
+                let is_asked = !http.recorded().is_empty() || !grpc.recorded().is_empty();
+                is_asked.then_some(())
+            })
+            .await;
         }
         other => panic!("{other:?} has no case yet"),
     }

@@ -5,6 +5,25 @@
 //! consumer: intake → event → route → subscriber (app over HTTP or gRPC, or a stream) → settle
 //! ```
 
+mod answers;
+mod bulk;
+mod consumer;
+mod dead_letters;
+pub mod grpc;
+mod headers;
+pub mod http;
+mod meters;
+mod programmatic;
+pub mod routing;
+mod running;
+pub mod streaming;
+pub mod supervisor;
+mod together;
+mod trace;
+mod verdicts;
+mod wanted;
+
+use ::http::HeaderMap;
 use async_trait::async_trait;
 
 use super::cloud_event::Event;
@@ -23,6 +42,8 @@ pub struct Message {
     pub pubsub: String,
     /// Its topic, without the prefix of its component.
     pub topic: String,
+    /// Where in a trace its delivery stands, as headers.
+    pub trace: HeaderMap,
 }
 
 /// What a subscriber says of a message.
@@ -49,5 +70,32 @@ pub trait Subscriber: Send + Sync {
             outcomes.push(self.deliver(message).await);
         }
         outcomes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::cloud_event::Received;
+
+    /// A message with this envelope, of topic `t` of the component `pubsub`.
+    pub(super) fn message(envelope: &str) -> Message {
+        let (data, metadata) = (envelope.to_owned().into(), Metadata::new());
+        let event = Event::decode(&Received {
+            data: &data,
+            content_type: None,
+            metadata: &metadata,
+            pubsub: "pubsub",
+            topic: "t",
+            is_raw: false,
+        });
+        Message {
+            event: event.unwrap(),
+            metadata,
+            path: "orders".to_owned(),
+            pubsub: "pubsub".to_owned(),
+            topic: "t".to_owned(),
+            trace: HeaderMap::new(),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
-#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod client_tls;
 #[cfg(feature = "remote")]
 #[cfg_attr(

@@ -155,9 +155,8 @@ impl PubSub for RabbitMqQueue {
 
 /// The headers of a message, escaped as in Dapr 1.18 so that all of them can be HTTP headers.
 fn of_message(properties: &BasicProperties) -> Metadata {
-    let escaped = |text: &str| -> String {
-        form_urlencoded::byte_serialize(text.as_bytes()).collect()
-    };
+    let escaped =
+        |text: &str| -> String { form_urlencoded::byte_serialize(text.as_bytes()).collect() };
     let headers = headers(properties);
     headers
         .map(|(name, value)| (escaped(name), escaped(&value)))
@@ -190,8 +189,14 @@ mod tests {
         .unwrap();
         assert!(!rich.lifetime.is_durable && rich.lifetime.is_chosen && rich.is_exclusive);
         let argument = |name| rich.arguments.get(name).cloned();
-        assert_eq!(argument("x-message-ttl"), Some(AMQPValue::LongLongInt(60_000)));
-        assert_eq!(argument("x-max-priority"), Some(AMQPValue::ShortShortUInt(255)));
+        assert_eq!(
+            argument("x-message-ttl"),
+            Some(AMQPValue::LongLongInt(60_000))
+        );
+        assert_eq!(
+            argument("x-max-priority"),
+            Some(AMQPValue::ShortShortUInt(255))
+        );
         assert_eq!(read_from(&[]).err().unwrap(), "missing queue Name");
     }
 

@@ -60,10 +60,7 @@ pub(super) async fn jetstream(
 }
 
 #[cfg(not(feature = "nats"))]
-pub(super) async fn jetstream(
-    _: &mut Reader<'_>,
-    _: Host<'_>,
-) -> Result<Arc<dyn PubSub>, Error> {
+pub(super) async fn jetstream(_: &mut Reader<'_>, _: Host<'_>) -> Result<Arc<dyn PubSub>, Error> {
     Err(Error::lacks("speak to NATS", "nats"))
 }
 

@@ -5,9 +5,9 @@ use async_nats::{ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::components::Error;
 use crate::components::client_tls::{self, Names};
 use crate::components::metadata::{self, Reader};
-use crate::components::Error;
 
 const TLS: Names = Names {
     authority: "caCert",
@@ -201,7 +201,9 @@ mod tests {
         for subject in ["orders", "orders.new", "a-b_c", "orders.a*b"] {
             assert!(is_subject(subject), "{subject}");
         }
-        for none in ["", "orders.", ".orders", "orders.*", "orders.>", "or ders", "a\r\nb"] {
+        for none in [
+            "", "orders.", ".orders", "orders.*", "orders.>", "or ders", "a\r\nb",
+        ] {
             assert!(!is_subject(none), "{none}");
         }
     }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lapin::options::{
-    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-};
+use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{ErrorKind, ExchangeKind};
 use tracing::warn;
@@ -13,8 +11,8 @@ use super::link::{Link, Open};
 use super::{broker_error, short};
 use crate::components::message::BrokerError;
 
-/// The code of a declaration that does not fit what is there (AMQP 0-9-1, 1.2).
-const PRECONDITION_FAILED: u16 = 406;
+/// The code of a declaration that does not fit what is there.
+pub(super) const PRECONDITION_FAILED: u16 = 406;
 
 /// How long exchanges and queues last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use lapin::{Channel, Connection, ConnectionProperties};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::server::Server;
-use super::socket::{self, GivenUp};
 use super::broker_error;
+use super::server::Server;
+use super::socket::{self, Attempt};
 use crate::components::message::BrokerError;
 
 /// How long a connection may take until it stands.
@@ -106,23 +106,21 @@ async fn connect(server: &Arc<Server>) -> Result<Connection, BrokerError> {
     if let Some(name) = server.client_name() {
         properties = properties.with_connection_name(name.into());
     }
-    let given_up = GivenUp::default();
-    let closing = given_up.clone();
-    let (target, held) = (Arc::clone(server), given_up.clone());
+    let attempt = Attempt::default();
+    let (target, slot) = (Arc::clone(server), attempt.slot());
     let opening = async move |_, _| {
-        let opened = socket::open(Arc::clone(&target), held.clone()).await;
+        let opened = socket::open(Arc::clone(&target), Arc::clone(&slot)).await;
         opened.map_err(lapin::Error::from)
     };
     let connecting = Connection::connector(server.uri(), socket::runtime(), opening, properties);
     let unavailable = format!("no connection to {}:{}", server.host(), server.port());
     match timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => {
-            given_up.disarm();
+            attempt.succeeds();
             Ok(connection)
         }
         Ok(Err(error)) => Err(broker_error(&unavailable, &error)),
         Err(_) => {
-            closing.close();
             let seconds = CONNECT_TIMEOUT.as_secs();
             let text = format!("{unavailable}: no answer within {seconds} s");
             Err(BrokerError::Unavailable(text))

@@ -16,6 +16,10 @@ pub(super) mod publisher;
 pub(super) mod server;
 mod socket;
 
+/// The codes that another try does not heal: no access, and a declaration that does not fit what is
+/// there (AMQP 0-9-1, 1.2).
+const REFUSALS: [u16; 2] = [403, declarations::PRECONDITION_FAILED];
+
 /// What an error of the client means. The texts of the client hold no address.
 fn broker_error(what: &str, error: &lapin::Error) -> BrokerError {
     let text = format!("{what}: {error}");
@@ -23,8 +27,7 @@ fn broker_error(what: &str, error: &lapin::Error) -> BrokerError {
         lapin::ErrorKind::AuthProviderError(_) | lapin::ErrorKind::InvalidProtocolVersion(_) => {
             BrokerError::Refused(text)
         }
-        // No access, not found, precondition failed and the like.
-        lapin::ErrorKind::ProtocolError(error) if (400..500).contains(&error.get_id()) => {
+        lapin::ErrorKind::ProtocolError(error) if REFUSALS.contains(&error.get_id()) => {
             BrokerError::Refused(text)
         }
         _ => BrokerError::Unavailable(text),

@@ -59,9 +59,7 @@ fn text(value: &AMQPValue) -> Option<String> {
         AMQPValue::Double(value) => value.to_string(),
         AMQPValue::Timestamp(value) => value.to_string(),
         AMQPValue::ShortString(value) => value.as_str().to_owned(),
-        AMQPValue::LongString(value) => {
-            String::from_utf8_lossy(value.as_bytes()).into_owned()
-        }
+        AMQPValue::LongString(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
         AMQPValue::ByteArray(value) => String::from_utf8_lossy(value.as_slice()).into_owned(),
         _ => return None,
     })

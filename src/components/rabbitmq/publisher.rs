@@ -194,6 +194,7 @@ async fn confirmed(confirm: PublisherConfirm) -> Result<(), BrokerError> {
         Ok(Confirmation::NotRequested) => Err(BrokerError::Unavailable(
             "the broker confirms nothing".to_owned(),
         )),
-        Err(error) => Err(broker_error("not confirmed", &error)),
+        // It may be another message for which the channel was closed.
+        Err(error) => Err(BrokerError::Unavailable(format!("not confirmed: {error}"))),
     }
 }

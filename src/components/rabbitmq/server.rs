@@ -6,9 +6,9 @@ use std::time::Duration;
 use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
 use rustls::ClientConfig;
 
+use crate::components::Error;
 use crate::components::client_tls::{self, Names};
 use crate::components::metadata::{self, Reader};
-use crate::components::Error;
 
 const TLS: Names = Names {
     authority: "caCert",
@@ -155,7 +155,9 @@ fn authority(text: &str) -> (&str, bool) {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest).trim();
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     match host.rsplit_once(':') {
         Some((name, _)) if !name.starts_with('[') || name.ends_with(']') => (name, true),
         _ => (host, false),
@@ -194,7 +196,11 @@ mod tests {
                 ("guest", "guest", "::1", 5672, "/"),
             ),
             (
-                vec![("hostname", "10.0.0.1"), ("username", "u"), ("password", "p/:@")],
+                vec![
+                    ("hostname", "10.0.0.1"),
+                    ("username", "u"),
+                    ("password", "p/:@"),
+                ],
                 ("u", "p/:@", "10.0.0.1", 5672, "/"),
             ),
             (vec![], ("guest", "guest", "localhost", 5672, "/")),
@@ -221,7 +227,10 @@ mod tests {
                 format!("the value of \"connectionString\" is not {URL}"),
             ),
             (
-                vec![("connectionString", "amqp://broker"), ("saslExternal", "true")],
+                vec![
+                    ("connectionString", "amqp://broker"),
+                    ("saslExternal", "true"),
+                ],
                 "\"caCert\", \"clientCert\" and \"saslExternal\" need TLS; accepted is an address \
                  that begins with amqps://"
                     .to_owned(),
@@ -235,7 +244,11 @@ mod tests {
     #[tokio::test]
     async fn tls_is_what_the_scheme_says() {
         let authority = crate::testing::certificates::Authority::new().certificate();
-        let server = read(&[("connectionString", "amqps://broker"), ("caCert", &authority)]).await;
+        let server = read(&[
+            ("connectionString", "amqps://broker"),
+            ("caCert", &authority),
+        ])
+        .await;
         let server = server.ok().unwrap();
         assert!(server.tls().is_some());
         assert_eq!(server.port(), 5671);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_rs::traits::Reactor;
@@ -22,7 +22,10 @@ use super::server::Server;
 pub(super) type Socket = Compat<Box<dyn Duplex>>;
 
 /// Both ways of a stream.
-pub(super) trait Duplex: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+pub(super) trait Duplex:
+    tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin
+{
+}
 
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Duplex for T {}
 
@@ -65,39 +68,44 @@ impl Reactor for Sockets {
     }
 }
 
-/// Closes the socket of a connection that is given up before it stands. The thread that the client
-/// has for it would wait on.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GivenUp(Arc<Mutex<Option<std::net::TcpStream>>>);
+/// The socket of a connection that does not stand yet.
+pub(super) type Slot = Arc<Mutex<Option<std::net::TcpStream>>>;
 
-impl GivenUp {
+/// A try to connect. Dropped before the connection stands it closes the socket, since the thread
+/// that the client has for it would wait on.
+#[derive(Debug, Default)]
+pub(super) struct Attempt(Slot);
+
+impl Attempt {
+    /// Where the socket goes.
+    pub(super) fn slot(&self) -> Slot {
+        Arc::clone(&self.0)
+    }
+
     /// The connection stands: the client closes it from here on.
-    pub(super) fn disarm(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    pub(super) fn succeeds(self) {
+        locked(&self.0).take();
     }
+}
 
-    fn arm(&self, stream: std::net::TcpStream) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
-    }
-
-    /// Closes it.
-    pub(super) fn close(&self) {
-        let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(stream) = stream {
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(stream) = locked(&self.0).take() {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 }
 
+fn locked(slot: &Slot) -> MutexGuard<'_, Option<std::net::TcpStream>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Opens a stream to the server.
-pub(super) async fn open(
-    server: Arc<Server>,
-    given_up: GivenUp,
-) -> io::Result<AsyncTcpStream<Socket>> {
+pub(super) async fn open(server: Arc<Server>, slot: Slot) -> io::Result<AsyncTcpStream<Socket>> {
     let address = (server.host(), server.port());
     let stream = TcpStream::connect(address).await?.into_std()?;
-    given_up.arm(stream.try_clone()?);
+    *locked(&slot) = Some(stream.try_clone()?);
     let stream = TcpStream::from_std(stream)?;
     stream.set_nodelay(true)?;
     let stream: Box<dyn Duplex> = match server.tls() {

@@ -1,13 +1,11 @@
 //! `pubsub.jetstream`: a subject a topic, in a stream that is there, and a durable pull consumer a
 //! subscription, which all replicas share.
 
-use async_nats::Request;
 use async_nats::jetstream::consumer::PullConsumer;
-use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_trait::async_trait;
-use tracing::warn;
 
 use super::{Feature, Interest, Outgoing, PubSub};
 use crate::components::Error;
@@ -47,7 +45,7 @@ impl JetStream {
         &self,
         subject: &str,
         message: Outgoing,
-    ) -> Result<async_nats::jetstream::context::PublishAckFuture, BrokerError> {
+    ) -> Result<PublishAckFuture, BrokerError> {
         if !is_subject(subject) {
             let text = format!("{subject:?} is no subject without wildcards");
             return Err(BrokerError::Refused(text));
@@ -92,9 +90,7 @@ impl JetStream {
             use async_nats::jetstream::context::GetStreamByNameErrorKind as Kind;
             match error.kind() {
                 Kind::NotFound => BrokerError::Refused(no_stream(topic)),
-                Kind::InvalidSubject => {
-                    BrokerError::Refused(format!("{topic:?} is no subject"))
-                }
+                Kind::InvalidSubject => BrokerError::Refused(format!("{topic:?} is no subject")),
                 _ => BrokerError::Unavailable(format!("no stream for {topic:?}: {error}")),
             }
         })
@@ -153,10 +149,7 @@ impl PubSub for JetStream {
     }
 }
 
-fn publish_error(
-    subject: &str,
-    error: &async_nats::jetstream::context::PublishError,
-) -> BrokerError {
+fn publish_error(subject: &str, error: &PublishError) -> BrokerError {
     match error.kind() {
         PublishErrorKind::StreamNotFound => BrokerError::Refused(no_stream(subject)),
         PublishErrorKind::MaxPayloadExceeded => BrokerError::Refused(error.to_string()),

@@ -52,7 +52,9 @@ impl Settings {
                 warn!(name, "Ignored: messages are asked for, and never pushed");
             }
         }
-        let ack_wait = reader.duration(&["ackWait"])?.filter(|wait| !wait.is_zero());
+        let ack_wait = reader
+            .duration(&["ackWait"])?
+            .filter(|wait| !wait.is_zero());
         Ok(Self {
             consumer: consumer.unwrap_or_else(|| app_id.to_owned()),
             stream,
@@ -105,9 +107,15 @@ fn consumer_name(consumer: &str, topic: &str) -> String {
     if whole.chars().all(is_plain) {
         return whole;
     }
-    let plain: String = whole.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let plain: String = whole
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect();
     let digest = digest(&SHA256, whole.as_bytes());
-    let digest: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = digest.as_ref()[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{plain}-{digest}")
 }
 
@@ -158,7 +166,9 @@ fn deliver_policy(reader: &mut Reader<'_>) -> Result<DeliverPolicy, Error> {
         Some("new") => DeliverPolicy::New,
         Some("sequence") => DeliverPolicy::ByStartSequence {
             start_sequence: start_sequence
-                .ok_or(Error::Missing("deliverPolicy \"sequence\" needs \"startSequence\""))?
+                .ok_or(Error::Missing(
+                    "deliverPolicy \"sequence\" needs \"startSequence\"",
+                ))?
                 .into(),
         },
         Some("time") => {
@@ -244,7 +254,10 @@ mod tests {
         assert!(settings.settles_at_once);
         assert_eq!(settings.ack_wait, Duration::from_secs(5));
         for (property, expected) in [
-            (("deliverPolicy", "time"), "deliverPolicy \"time\" needs \"startTime\""),
+            (
+                ("deliverPolicy", "time"),
+                "deliverPolicy \"time\" needs \"startTime\"",
+            ),
             (
                 ("backOff", "soon"),
                 "the value of \"backOff\" is not durations with commas, such as \"100ms, 2s, 1m\"",

@@ -108,7 +108,9 @@ impl RabbitMq {
             properties = properties.with_expiration(ttl.as_millis().to_string().into());
         }
         Ok(Publishing {
-            routing_key: property(&message.metadata, "routingKey").unwrap_or_default().to_owned(),
+            routing_key: property(&message.metadata, "routingKey")
+                .unwrap_or_default()
+                .to_owned(),
             properties: properties.with_delivery_mode(self.settings.delivery_mode),
             data: message.data,
             // A topic without subscribers is no error.
@@ -145,7 +147,9 @@ impl PubSub for RabbitMq {
     async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
         let subscription = Subscription::read(interest, &self.settings)?;
         let mut declarations = Declarations::new(&self.link).await?;
-        declarations.exchange(&self.exchange(&interest.topic)).await?;
+        declarations
+            .exchange(&self.exchange(&interest.topic))
+            .await?;
         let mut arguments = subscription.arguments;
         if self.settings.has_dead_letters {
             let exchange = self
@@ -181,7 +185,11 @@ impl PubSub for RabbitMq {
 
 /// The properties that the metadata of a message give it.
 fn of_publisher(metadata: &Metadata) -> Result<BasicProperties, BrokerError> {
-    let text = |name| property(metadata, name).map(|value| short(name, value)).transpose();
+    let text = |name| {
+        property(metadata, name)
+            .map(|value| short(name, value))
+            .transpose()
+    };
     let content_type = text("contentType")?.unwrap_or_else(|| "text/plain".into());
     let mut properties = BasicProperties::default().with_content_type(content_type);
     if let Some(id) = text("messageID")? {
@@ -250,6 +258,9 @@ mod tests {
         ]);
         assert_eq!(told, expected);
         let plain = of_publisher(&Metadata::new()).unwrap();
-        assert_eq!(plain.content_type().as_ref().unwrap().as_str(), "text/plain");
+        assert_eq!(
+            plain.content_type().as_ref().unwrap().as_str(),
+            "text/plain"
+        );
     }
 }

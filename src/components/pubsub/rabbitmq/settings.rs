@@ -156,8 +156,14 @@ pub(super) mod tests {
     fn one_at_a_time_is_one_in_hand() {
         for (properties, expected) in [
             (vec![("concurrencyMode", "single")], (1, 1)),
-            (vec![("concurrencyMode", "single"), ("prefetchCount", "9")], (1, 9)),
-            (vec![("concurrency", "parallel"), ("prefetchCount", "9")], (9, 9)),
+            (
+                vec![("concurrencyMode", "single"), ("prefetchCount", "9")],
+                (1, 9),
+            ),
+            (
+                vec![("concurrency", "parallel"), ("prefetchCount", "9")],
+                (9, 9),
+            ),
             (vec![("prefetchCount", "0")], (100, 100)),
         ] {
             let settings = read(&properties).unwrap();

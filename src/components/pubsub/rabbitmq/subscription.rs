@@ -2,8 +2,8 @@
 
 use lapin::types::AMQPValue;
 
-use super::settings::{Arguments, Settings};
 use super::Interest;
+use super::settings::{Arguments, Settings};
 use crate::base::truthy::is_truthy;
 use crate::components::message::BrokerError;
 use crate::components::rabbitmq::properties::property;
@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn lays_queues_out_as_dapr_does() {
         let plain = read(&[]).unwrap();
-        assert_eq!((&*plain.queue, plain.routing_keys), ("c-t", vec![String::new()]));
+        assert_eq!(
+            (&*plain.queue, plain.routing_keys),
+            ("c-t", vec![String::new()])
+        );
         let names: Vec<_> = plain.arguments.keys().copied().collect();
         assert_eq!(names, ["x-max-length", "x-queue-type"]);
 
@@ -100,7 +103,10 @@ mod tests {
         assert_eq!(rich.routing_keys, ["a", "b"]);
         let argument = |name| rich.arguments.get(name).cloned();
         assert_eq!(argument("x-max-length"), Some(AMQPValue::LongLongInt(5)));
-        assert_eq!(argument("x-max-priority"), Some(AMQPValue::ShortShortUInt(255)));
+        assert_eq!(
+            argument("x-max-priority"),
+            Some(AMQPValue::ShortShortUInt(255))
+        );
         assert_eq!(
             argument("x-queue-type"),
             Some(AMQPValue::LongString("quorum".into()))
@@ -109,7 +115,11 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_do() {
-        for (name, value) in [("queueType", "stream"), ("maxPriority", "high"), ("maxLen", "-1")] {
+        for (name, value) in [
+            ("queueType", "stream"),
+            ("maxPriority", "high"),
+            ("maxLen", "-1"),
+        ] {
             let refused = read(&[(name, value)]);
             assert!(matches!(refused, Err(BrokerError::Refused(_))), "{name}");
         }

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use sidegate::components::catalog::Backend;
 use sidegate::components::message::{BrokerError, Settlement};
 use sidegate::components::pubsub::{Interest, Outgoing};
+use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
 
 use crate::direct::{binding, build, create, next_settled};
 use crate::faults::{self, Broker, Pace};
-use crate::servers::Server;
+use crate::servers::{Server, program};
 
 /// A server with a stream of these subjects.
 async fn server(subjects: &[&str]) -> Server {
@@ -178,4 +179,39 @@ async fn a_subject_is_an_input_and_an_output() {
         (data == Bytes::from_static(b"2")).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn speaks_tls_to_whom_it_believes() {
+    let authority = Authority::new();
+    let own = authority.issue(&["localhost", "127.0.0.1"]);
+    let server = Server::run(move |address, folder| {
+        std::fs::write(folder.join("certificate"), &own.certificate).unwrap();
+        std::fs::write(folder.join("key"), &own.key).unwrap();
+        let mut command = program("nats-server");
+        command
+            .args(["--addr", "127.0.0.1", "--user", "u", "--pass", "p", "--tls"])
+            .args(["--port", &address.port().to_string()])
+            .args(["--tlscert".as_ref(), folder.join("certificate").as_os_str()])
+            .args(["--tlskey".as_ref(), folder.join("key").as_os_str()]);
+        command
+    })
+    .await;
+    let url = format!("nats://localhost:{}", server.address().port());
+    let (believed, other) = (authority.certificate(), Authority::new().certificate());
+    for (certificate, password, is_let_in) in [
+        (&believed, "p", true),
+        (&believed, "wrong", false),
+        (&other, "p", false),
+    ] {
+        let properties = [
+            ("natsURL", &*url),
+            ("username", "u"),
+            ("password", password),
+            ("caCert", certificate),
+        ];
+        let built = build("pubsub.jetstream", &properties).await;
+        let error = built.map(drop).map_err(|error| error.to_string());
+        assert_eq!(error.is_ok(), is_let_in, "{password}: {error:?}");
+    }
 }

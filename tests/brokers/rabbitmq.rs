@@ -1,12 +1,20 @@
 //! RabbitMQ.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lapin::options::{BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::counting::{CountingApp, Mood};
 use crate::direct::{binding, create, next_settled};
@@ -200,4 +208,62 @@ async fn who_is_not_let_in_is_told() {
     let error = error.to_string();
     assert!(error.contains("ACCESS_REFUSED"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
+}
+
+/// TLS before the broker, with the certificate of `localhost`.
+async fn with_tls(server: SocketAddr, authority: &Authority) -> (u16, JoinSet<()>) {
+    let own = authority.issue(&["localhost"]);
+    let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(sidegate::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((near, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            connections.spawn(async move {
+                let Ok(mut near) = acceptor.accept(near).await else {
+                    return;
+                };
+                let mut far = TcpStream::connect(server).await.unwrap();
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    (port, tasks)
+}
+
+#[tokio::test]
+async fn speaks_tls_to_whom_it_believes() {
+    let server = Server::rabbitmq().await;
+    let authority = Authority::new();
+    let (port, _tasks) = with_tls(server.address(), &authority).await;
+    let host = format!("amqps://guest:guest@localhost:{port}");
+    let (believed, other) = (authority.certificate(), Authority::new().certificate());
+    let properties = |certificate| {
+        [
+            ("host", &*host),
+            ("queueName", "q"),
+            ("caCert", certificate),
+        ]
+    };
+    let queue = binding("bindings.rabbitmq", &properties(&believed)).await;
+    let mut intake = queue.input.as_ref().unwrap().read().await.unwrap();
+    // More than a frame, and more than a record of TLS.
+    let large: &'static str = "x".repeat(1 << 20).leak();
+    create(&queue, large, &[]).await.unwrap();
+    let (data, _) = next_settled(&mut intake).await.unwrap();
+    assert!(data == large, "{} bytes", data.len());
+    let refused = crate::direct::build("bindings.rabbitmq", &properties(&other)).await;
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("certificate"), "{error}");
 }

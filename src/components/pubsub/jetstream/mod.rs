@@ -1,11 +1,15 @@
 //! `pubsub.jetstream`: a subject a topic, in a stream that is there, and a durable pull consumer a
 //! subscription, which all replicas share.
 
+use std::time::Duration;
+
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::ConsumerErrorKind;
 use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Feature, Interest, Outgoing, PubSub};
 use crate::components::Error;
@@ -21,6 +25,9 @@ mod settings;
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// How many messages of one publisher wait for the server's word at once.
 const TOGETHER: usize = 256;
+
+/// How long a message may wait for the server's word.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The broker.
 pub struct JetStream {
@@ -104,9 +111,9 @@ impl PubSub for JetStream {
     }
 
     async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
-        let answer = self.send(topic, message).await?;
-        let answered = answer.await.map(drop);
-        answered.map_err(|error| publish_error(topic, &error))
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        let answer = within(until, self.send(topic, message)).await?;
+        within(until, answered(topic, answer)).await
     }
 
     async fn publish_all(
@@ -115,23 +122,19 @@ impl PubSub for JetStream {
         messages: Vec<Outgoing>,
     ) -> Vec<Result<(), BrokerError>> {
         let mut outcomes = Vec::with_capacity(messages.len());
-        let mut rest = messages.into_iter().peekable();
-        while rest.peek().is_some() {
+        let mut rest = messages.into_iter();
+        loop {
+            let until = Instant::now() + ANSWER_TIMEOUT;
             let mut sent = Vec::new();
             for message in rest.by_ref().take(TOGETHER) {
-                sent.push(self.send(topic, message).await);
+                sent.push(within(until, self.send(topic, message)).await);
             }
-            for answer in sent {
-                outcomes.push(match answer {
-                    Ok(answer) => {
-                        let answered = answer.await.map(drop);
-                        answered.map_err(|error| publish_error(topic, &error))
-                    }
-                    Err(error) => Err(error),
-                });
+            if sent.is_empty() {
+                return outcomes;
             }
+            let answers = sent.into_iter().map(|sent| outcome(until, topic, sent));
+            outcomes.extend(join_all(answers).await);
         }
-        outcomes
     }
 
     async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
@@ -147,6 +150,31 @@ impl PubSub for JetStream {
         };
         Ok(take(&self.nats, consumer, consumption))
     }
+}
+
+async fn answered(subject: &str, answer: PublishAckFuture) -> Result<(), BrokerError> {
+    let answered = answer.await.map(drop);
+    answered.map_err(|error| publish_error(subject, &error))
+}
+
+async fn outcome(
+    until: Instant,
+    subject: &str,
+    sent: Result<PublishAckFuture, BrokerError>,
+) -> Result<(), BrokerError> {
+    within(until, answered(subject, sent?)).await
+}
+
+/// The outcome of work that ends in time. Without a connection the client keeps what it is given.
+async fn within<T>(
+    until: Instant,
+    work: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    timeout_at(until, work).await.unwrap_or_else(|_| {
+        let seconds = ANSWER_TIMEOUT.as_secs();
+        let text = format!("the server did not answer within {seconds} s");
+        Err(BrokerError::Unavailable(text))
+    })
 }
 
 fn publish_error(subject: &str, error: &PublishError) -> BrokerError {

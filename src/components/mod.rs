@@ -8,6 +8,8 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod client_tls;
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
@@ -18,6 +20,8 @@ pub mod message;
 pub mod metadata;
 pub mod middleware;
 pub mod pubsub;
+#[cfg(feature = "redis")]
+mod redis;
 mod retry_after;
 pub mod secret_store;
 

@@ -32,6 +32,16 @@ const ALL: &[Reason] = &[
     Reason::DeadlineExceeded,
     Reason::ProxyRefused,
     Reason::AppSpeaksHttp,
+    Reason::PubSubNameEmpty,
+    Reason::PubSubNotFound,
+    Reason::TopicNameEmpty,
+    Reason::TopicForbidden,
+    Reason::PublishMetadataInvalid,
+    Reason::CloudEventInvalid,
+    Reason::BulkUnreadable,
+    Reason::BulkEventMismatch,
+    Reason::PublishFailed,
+    Reason::TooManyStreams,
 ];
 
 const INTRODUCTION: &str = "\

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -100,18 +100,24 @@ async fn take(
     in_flight: &mut JoinSet<()>,
 ) -> Option<BrokerError> {
     let most = intake.concurrency().max(1);
+    let limit = intake.processing_timeout();
+    let mut stopped = std::pin::pin!(stop.cancelled());
     let ended = loop {
-        while in_flight.len() >= most {
-            in_flight.join_next().await;
-        }
         while in_flight.try_join_next().is_some() {}
+        // Full: what comes in has to wait, but a stop has not.
+        while in_flight.len() >= most && !stop.is_cancelled() {
+            tokio::select! {
+                () = &mut stopped => {}
+                _ = in_flight.join_next() => {}
+            }
+        }
         let (deliveries, broken) = tokio::select! {
-            () = stop.cancelled() => break None,
+            biased;
+            () = &mut stopped => break None,
             collected = collect(intake.as_mut(), batch) => collected,
         };
         if !deliveries.is_empty() {
-            let handler = Arc::clone(handler);
-            in_flight.spawn(async move { handler.handle(deliveries).await });
+            in_flight.spawn(within(limit, Arc::clone(handler), deliveries));
         }
         if broken.is_some() {
             break broken;
@@ -119,6 +125,26 @@ async fn take(
     };
     intake.close().await;
     ended
+}
+
+/// Deals with messages in the time that the broker gives. After it they are let go, and the broker
+/// hands them out again.
+async fn within(limit: Option<Duration>, handler: Arc<dyn Handler>, deliveries: Vec<Delivery>) {
+    let Some(limit) = limit else {
+        return handler.handle(deliveries).await;
+    };
+    let (topic, count) = match deliveries.first() {
+        Some(first) => (first.topic.clone(), deliveries.len()),
+        None => return,
+    };
+    if timeout(limit, handler.handle(deliveries)).await.is_err() {
+        warn!(
+            topic,
+            count,
+            ?limit,
+            "Messages took too long; the broker hands them out again"
+        );
+    }
 }
 
 /// The messages of one batch, and why there are no more.

@@ -37,6 +37,7 @@ mod scope;
 pub mod snapshot;
 mod sources;
 mod start;
+mod subscriptions;
 
 use snapshot::Snapshot;
 

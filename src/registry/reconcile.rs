@@ -22,6 +22,7 @@ use super::snapshot::{
     FailedComponent, LoadedComponent, LoadedSecretStore, NamedEndpoint, Snapshot,
 };
 use super::sources::Sources;
+use super::subscriptions::Subscriptions;
 use super::{Error, Registry, RegistryConfig};
 use crate::components::catalog::{self, Backend};
 use crate::components::middleware::SharedMiddleware;
@@ -30,6 +31,7 @@ use crate::resources::component::Component;
 use crate::resources::configuration::{Configuration, Handler};
 use crate::resources::decode::{Document, Resources};
 use crate::resources::resiliency::Resiliency;
+use crate::resources::subscription::Subscription;
 
 pub(super) struct Reconciler {
     pub(super) config: RegistryConfig,
@@ -43,6 +45,7 @@ pub(super) struct Reconciler {
     pub(super) written: Vec<Component>,
     resiliencies: Resiliencies,
     pub(super) endpoints: Endpoints,
+    subscriptions: Subscriptions,
     report: Report,
     /// Component types that the metrics have seen.
     loaded_types: BTreeSet<String>,
@@ -86,6 +89,7 @@ impl Reconciler {
             written: Vec::new(),
             resiliencies: Resiliencies::default(),
             endpoints: Endpoints::default(),
+            subscriptions: Subscriptions::default(),
             report: Report::default(),
             loaded_types: BTreeSet::new(),
         }
@@ -111,10 +115,12 @@ impl Reconciler {
             .map_err(Error::Resources)?;
         let endpoints = resources.http_endpoints;
         self.endpoints.take_written(endpoints, &BTreeSet::new());
+        self.take_subscriptions(resources.subscriptions, &BTreeSet::new());
         let plan = self.plan()?;
         warnings.extend(resources.warnings);
         warnings.extend(report::left_out(&plan));
         warnings.extend(self.resiliencies.warnings());
+        warnings.extend(self.subscriptions.warnings());
         self.report.warnings(warnings.into_iter());
         Ok(self.apply(plan).await)
     }
@@ -132,6 +138,7 @@ impl Reconciler {
             Err(problem) => vec![problem],
         };
         warnings.extend(self.resiliencies.warnings());
+        warnings.extend(self.subscriptions.warnings());
         let place = |problem: &crate::resources::Error| problem.place();
         texts.extend(problems.iter().map(|one| (place(one), with_causes(one))));
         match self.plan() {
@@ -194,6 +201,7 @@ impl Reconciler {
         self.written = written;
         let endpoints = resources.http_endpoints;
         self.endpoints.take_written(endpoints, &places);
+        self.take_subscriptions(resources.subscriptions, &places);
         let mut problems = resources.problems;
         if let Err(more) = self.take_resiliencies(resources.resiliencies, &problems) {
             problems.extend(more);
@@ -211,6 +219,12 @@ impl Reconciler {
         let taken = resiliencies.take(written, problems, &filter);
         self.resiliencies = resiliencies;
         taken
+    }
+
+    fn take_subscriptions(&mut self, written: Vec<Subscription>, places: &BTreeSet<String>) {
+        self.subscriptions.take_written(written, places);
+        let filter = self.config.filter(&self.rules);
+        self.subscriptions.choose(&filter);
     }
 
     fn plan(&self) -> Result<Plan, Error> {
@@ -402,7 +416,7 @@ impl Reconciler {
                 .iter()
                 .filter_map(|(name, run)| Some((name.clone(), run.binding.clone()?)))
                 .collect(),
-            subscriptions: Vec::new(),
+            subscriptions: self.subscriptions.current(),
         }));
         self.running = next;
         self.changes.send_replace(());

@@ -1,0 +1,218 @@
+//! The consumers that run, one for each subscription.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Subscriber;
+use super::consumer::{Consumer, Shared};
+use super::wanted::{Key, Wanted};
+use crate::blocks::intake::{self, Batch, Source};
+use crate::components::message::{BrokerError, Intake};
+use crate::components::pubsub::Interest;
+use crate::registry::messaging::LoadedPubSub;
+use crate::resources::subscription::Spec;
+
+/// How long a changed subscription waits for the messages in flight of its earlier form.
+const HANDOVER: Duration = Duration::from_secs(30);
+
+/// A subscription with all that it needs to run.
+pub(super) struct Runnable {
+    pub(super) wanted: Wanted,
+    pub(super) pubsub: Arc<LoadedPubSub>,
+    pub(super) subscriber: Arc<dyn Subscriber>,
+}
+
+/// The consumers that run.
+pub(super) struct Consumers {
+    shared: Arc<Shared>,
+    running: BTreeMap<Key, Running>,
+    /// Those that still finish messages in flight; a later one of the key waits for it.
+    ending: BTreeMap<Key, CancellationToken>,
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    spec: Arc<Spec>,
+    pubsub: Arc<LoadedPubSub>,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Consumers {
+    /// None yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            running: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Stops what is gone or changed, starts what is new or changed, and touches nothing else.
+    pub(super) fn bring_in_line(&mut self, runnable: Vec<Runnable>) {
+        self.ending.retain(|_, ended| !ended.is_cancelled());
+        let keys: BTreeSet<_> = runnable.iter().map(|one| &one.wanted.key).collect();
+        let gone: Vec<_> = self
+            .running
+            .keys()
+            .filter(|key| !keys.contains(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.stop(&key);
+        }
+        for one in runnable {
+            let same = self.running.get(&one.wanted.key).is_some_and(|running| {
+                running.spec == one.wanted.spec && Arc::ptr_eq(&running.pubsub, &one.pubsub)
+            });
+            if !same {
+                self.stop(&one.wanted.key);
+                self.start(one);
+            }
+        }
+    }
+
+    fn stop(&mut self, key: &Key) {
+        let Some(running) = self.running.remove(key) else {
+            return;
+        };
+        let Spec { pubsub, topic, .. } = &*running.spec;
+        info!("Subscription to topic {topic:?} of pub/sub {pubsub:?} stops");
+        running.stop.cancel();
+        self.ending.insert(key.clone(), running.ended);
+    }
+
+    fn start(&mut self, one: Runnable) {
+        let Runnable {
+            wanted,
+            pubsub,
+            subscriber,
+        } = one;
+        let Spec { topic, .. } = &*wanted.spec;
+        let (spec, shared) = (Arc::clone(&wanted.spec), Arc::clone(&self.shared));
+        let consumer = match Consumer::new(Arc::clone(&pubsub), spec, subscriber, shared) {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                // Rules are checked where subscriptions are read.
+                warn!(%error, "The subscription to topic {topic:?} cannot be used");
+                return;
+            }
+        };
+        info!(
+            "App is subscribed to topic {topic:?} through pub/sub {:?}",
+            pubsub.name
+        );
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let task = Task {
+            before: self.ending.remove(&wanted.key),
+            topic: Topic::new(&pubsub, &wanted.spec),
+            batch: batch(&wanted.spec),
+            consumer,
+        };
+        let (stopping, ending) = (stop.clone(), ended.clone().drop_guard());
+        self.tasks.spawn(async move {
+            task.run(&stopping).await;
+            drop(ending);
+        });
+        let running = Running {
+            spec: wanted.spec,
+            pubsub,
+            stop,
+            ended,
+        };
+        self.running.insert(wanted.key, running);
+    }
+
+    /// Waits until a consumer has ended, which is good only after it was stopped.
+    pub(super) async fn ended(&mut self) -> Result<(), JoinError> {
+        match self.tasks.join_next().await {
+            Some(joined) => joined,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops all of them and waits for messages in flight, for a time. Those that are not dealt
+    /// with then go back to their brokers.
+    pub(super) async fn drain(mut self, limit: Duration) {
+        for running in self.running.values() {
+            running.stop.cancel();
+        }
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(limit, ended).await.is_err() {
+            let count = self.tasks.len();
+            warn!(
+                count,
+                "Subscriptions end with messages in flight, which will come again"
+            );
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+fn batch(spec: &Spec) -> Batch {
+    spec.bulk.map_or(Batch::ONE, |bulk| Batch {
+        most: bulk.most,
+        wait: bulk.wait,
+    })
+}
+
+/// One consumer on its way.
+struct Task {
+    before: Option<CancellationToken>,
+    topic: Topic,
+    batch: Batch,
+    consumer: Consumer,
+}
+
+impl Task {
+    async fn run(self, stop: &CancellationToken) {
+        if let Some(before) = &self.before {
+            tokio::select! {
+                () = before.cancelled() => {}
+                () = sleep(HANDOVER) => {
+                    warn!(source = self.topic.name(), "Earlier messages are in flight still");
+                }
+                () = stop.cancelled() => {}
+            }
+        }
+        intake::run(&self.topic, Arc::new(self.consumer), self.batch, stop).await;
+    }
+}
+
+/// The messages of one topic.
+struct Topic {
+    pubsub: Arc<LoadedPubSub>,
+    interest: Interest,
+}
+
+impl Topic {
+    fn new(pubsub: &Arc<LoadedPubSub>, spec: &Spec) -> Self {
+        Self {
+            interest: Interest {
+                topic: pubsub.broker_topic(&spec.topic),
+                metadata: spec.metadata.clone(),
+            },
+            pubsub: Arc::clone(pubsub),
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Topic {
+    async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
+        self.pubsub.component.broker.subscribe(&self.interest).await
+    }
+
+    fn name(&self) -> String {
+        let (topic, pubsub) = (&self.interest.topic, &self.pubsub.name);
+        format!("topic {topic:?} of pub/sub {pubsub:?}")
+    }
+}

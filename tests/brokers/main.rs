@@ -10,7 +10,11 @@
 )]
 
 mod counting;
+mod direct;
+mod faults;
+mod jetstream;
 mod proxy;
+mod rabbitmq;
 mod redis;
 mod servers;
 mod sidecar;

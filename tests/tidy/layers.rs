@@ -65,6 +65,12 @@ struct Home {
     homes: &'static [&'static str],
 }
 
+const RABBITMQ: &[&str] = &[
+    "src/components/rabbitmq",
+    "src/components/pubsub/rabbitmq",
+    "src/components/binding/rabbitmq",
+];
+
 const HOMES: &[Home] = &[
     Home {
         path: &["axum"],
@@ -79,6 +85,18 @@ const HOMES: &[Home] = &[
             "src/peers",
             "src/process/trace/export",
         ],
+    },
+    Home {
+        path: &["lapin"],
+        homes: RABBITMQ,
+    },
+    Home {
+        path: &["async_rs"],
+        homes: RABBITMQ,
+    },
+    Home {
+        path: &["async_nats"],
+        homes: &["src/components/nats", "src/components/pubsub/jetstream"],
     },
     Home {
         path: &["kube"],

@@ -12,6 +12,8 @@ pub mod cron;
 #[cfg(feature = "remote")]
 pub mod http;
 pub mod queue;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 
 /// The operation of nearly every output binding: it sends the data.
 pub const CREATE: &str = "create";

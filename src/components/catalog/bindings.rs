@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Host, listed, named};
+use super::{Host, listed, named, pubsubs};
 use crate::components::binding::cron::Cron;
 #[cfg(feature = "remote")]
 use crate::components::binding::http::Http;
+use crate::components::binding::queue::Queue;
 use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
+use crate::components::message::Metadata;
 use crate::components::metadata::Reader;
 use crate::components::{Error, ResolvedComponent};
 
@@ -15,6 +17,8 @@ enum BindingType {
     Cron,
     #[cfg(feature = "remote")]
     Http,
+    JetStream,
+    RabbitMq,
 }
 
 #[rustfmt::skip] // One row a type.
@@ -22,6 +26,8 @@ const BINDING_TYPES: &[(&str, BindingType)] = &[
     ("bindings.cron", BindingType::Cron),
     #[cfg(feature = "remote")]
     ("bindings.http", BindingType::Http),
+    ("bindings.jetstream", BindingType::JetStream),
+    ("bindings.rabbitmq", BindingType::RabbitMq),
 ];
 
 /// What a type is made of: where its events come from, and where its operations go.
@@ -37,7 +43,7 @@ pub(in crate::components) fn types() -> String {
 
 pub(super) async fn build(
     component: &ResolvedComponent,
-    _host: Host<'_>,
+    host: Host<'_>,
 ) -> Result<BindingComponent, Error> {
     let Some(binding_type) = named(BINDING_TYPES, component) else {
         return Err(Error::unknown("binding", component, types()));
@@ -48,7 +54,32 @@ pub(super) async fn build(
         BindingType::Cron => (Some(Arc::new(Cron::start(&mut reader)?)), None),
         #[cfg(feature = "remote")]
         BindingType::Http => (None, Some(Arc::new(Http::start(&mut reader).await?))),
+        BindingType::JetStream => both(jetstream(&mut reader, host).await?),
+        BindingType::RabbitMq => both(rabbitmq(&mut reader).await?),
     };
     reader.warn_unknown();
     Ok(BindingComponent::new(input, output, settings))
+}
+
+/// A queue is an input and an output.
+fn both(queue: Queue) -> Ways {
+    let queue = Arc::new(queue);
+    (Some(Arc::clone(&queue) as _), Some(queue))
+}
+
+/// The settings of pub/sub over JetStream, and `topic`, the subject.
+async fn jetstream(reader: &mut Reader<'_>, host: Host<'_>) -> Result<Queue, Error> {
+    let topic = reader.required(&["topic"], "missing topic")?;
+    let broker = pubsubs::jetstream(reader, host).await?;
+    Ok(Queue::new(broker, topic, Metadata::new()))
+}
+
+#[cfg(feature = "rabbitmq")]
+async fn rabbitmq(reader: &mut Reader<'_>) -> Result<Queue, Error> {
+    crate::components::binding::rabbitmq::start(reader).await
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+async fn rabbitmq(_: &mut Reader<'_>) -> Result<Queue, Error> {
+    Err(Error::lacks("speak to RabbitMQ", "rabbitmq"))
 }

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use super::{Host, listed, named};
 use crate::components::metadata::Reader;
 use crate::components::pubsub::in_memory::InMemory;
+#[cfg(feature = "nats")]
+use crate::components::pubsub::jetstream::JetStream;
+#[cfg(feature = "rabbitmq")]
+use crate::components::pubsub::rabbitmq::RabbitMq;
 #[cfg(feature = "redis")]
 use crate::components::pubsub::redis::RedisStreams;
 use crate::components::pubsub::scopes::TopicScopes;
@@ -14,14 +18,16 @@ use crate::components::{Error, ResolvedComponent};
 #[derive(Clone, Copy)]
 enum PubSubType {
     InMemory,
-    #[cfg(feature = "redis")]
+    JetStream,
+    RabbitMq,
     Redis,
 }
 
 #[rustfmt::skip] // One row a type.
 const PUBSUB_TYPES: &[(&str, PubSubType)] = &[
     ("pubsub.in-memory", PubSubType::InMemory),
-    #[cfg(feature = "redis")]
+    ("pubsub.jetstream", PubSubType::JetStream),
+    ("pubsub.rabbitmq", PubSubType::RabbitMq),
     ("pubsub.redis", PubSubType::Redis),
 ];
 
@@ -41,16 +47,54 @@ pub(super) async fn build(
     let scopes = Arc::new(TopicScopes::read(&mut reader)?);
     let broker: Arc<dyn PubSub> = match pubsub_type {
         PubSubType::InMemory => Arc::new(InMemory::default()),
-        #[cfg(feature = "redis")]
-        PubSubType::Redis => {
-            let Host {
-                environment,
-                app_id,
-                ..
-            } = host;
-            Arc::new(RedisStreams::start(component, &mut reader, environment, app_id).await?)
-        }
+        PubSubType::JetStream => jetstream(&mut reader, host).await?,
+        PubSubType::RabbitMq => rabbitmq(&mut reader, host).await?,
+        PubSubType::Redis => redis(component, &mut reader, host).await?,
     };
     reader.warn_unknown();
     Ok(PubSubComponent { broker, scopes })
+}
+
+#[cfg(feature = "nats")]
+pub(super) async fn jetstream(
+    reader: &mut Reader<'_>,
+    host: Host<'_>,
+) -> Result<Arc<dyn PubSub>, Error> {
+    let broker = JetStream::start(reader, host.app_id).await?;
+    Ok(Arc::new(broker))
+}
+
+#[cfg(not(feature = "nats"))]
+pub(super) async fn jetstream(_: &mut Reader<'_>, _: Host<'_>) -> Result<Arc<dyn PubSub>, Error> {
+    Err(Error::lacks("speak to NATS", "nats"))
+}
+
+#[cfg(feature = "rabbitmq")]
+async fn rabbitmq(reader: &mut Reader<'_>, host: Host<'_>) -> Result<Arc<dyn PubSub>, Error> {
+    let broker = RabbitMq::start(reader, host.app_id).await?;
+    Ok(Arc::new(broker))
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+async fn rabbitmq(_: &mut Reader<'_>, _: Host<'_>) -> Result<Arc<dyn PubSub>, Error> {
+    Err(Error::lacks("speak to RabbitMQ", "rabbitmq"))
+}
+
+#[cfg(feature = "redis")]
+pub(super) async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    host: Host<'_>,
+) -> Result<Arc<dyn PubSub>, Error> {
+    let broker = RedisStreams::start(component, reader, host.environment, host.app_id).await?;
+    Ok(Arc::new(broker))
+}
+
+#[cfg(not(feature = "redis"))]
+pub(super) async fn redis(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+    _: Host<'_>,
+) -> Result<Arc<dyn PubSub>, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
 }

@@ -9,6 +9,10 @@ use super::message::{BrokerError, Intake, Metadata};
 use scopes::TopicScopes;
 
 pub mod in_memory;
+#[cfg(feature = "nats")]
+pub mod jetstream;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod scopes;

@@ -26,6 +26,8 @@ mod pauses;
 pub mod pubsub;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 mod retry_after;
 pub mod secret_store;
 

@@ -87,6 +87,14 @@ const HOMES: &[Home] = &[
         ],
     },
     Home {
+        path: &["redis"],
+        homes: &[
+            "src/components/redis/",
+            "src/components/pubsub/redis/",
+            "src/components/binding/redis",
+        ],
+    },
+    Home {
         path: &["lapin"],
         homes: RABBITMQ,
     },

@@ -153,3 +153,135 @@ impl Subscriber for StreamSubscriber {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use futures_util::future::join;
+
+    use super::*;
+    use crate::blocks::cloud_event::{Event, Received};
+
+    fn message(id: &str) -> Message {
+        let data = Bytes::from(format!("{{\"id\":\"{id}\"}}"));
+        let event = Event::decode(&Received {
+            data: &data,
+            content_type: None,
+            metadata: &Default::default(),
+            pubsub: "p",
+            topic: "t",
+            is_raw: false,
+        });
+        Message {
+            event: event.unwrap(),
+            metadata: Default::default(),
+            path: String::new(),
+            pubsub: "p".to_owned(),
+            topic: "t".to_owned(),
+        }
+    }
+
+    fn stream() -> (
+        StreamSubscriber,
+        Arc<Answers>,
+        mpsc::Receiver<TopicEventRequest>,
+    ) {
+        let (sender, events) = mpsc::channel(1000);
+        let answers = Arc::<Answers>::default();
+        (
+            StreamSubscriber::new(sender, answers.clone()),
+            answers,
+            events,
+        )
+    }
+
+    #[tokio::test]
+    async fn answers_find_their_message_in_any_order() {
+        let (subscriber, answers, mut events) = stream();
+        let (one, two) = (message("1"), message("2"));
+        let app = async {
+            let first = events.recv().await.unwrap();
+            let second = events.recv().await.unwrap();
+            assert_eq!((first.id.as_str(), second.id.as_str()), ("1", "2"));
+            answers.answer("unknown", Outcome::Success);
+            answers.answer("2", Outcome::Drop("no".to_owned()));
+            answers.answer("2", Outcome::Success);
+            answers.answer("1", Outcome::Success);
+        };
+        let delivered = join(subscriber.deliver(&one), subscriber.deliver(&two));
+        let (outcomes, ()) = join(delivered, app).await;
+        assert_eq!(outcomes, (Outcome::Success, Outcome::Drop("no".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn messages_with_one_id_go_out_one_after_the_other() {
+        let (subscriber, answers, mut events) = stream();
+        let same = message("1");
+        let app = async {
+            events.recv().await.unwrap();
+            assert!(events.recv().now_or_never().is_none());
+            answers.answer("1", Outcome::Success);
+            events.recv().await.unwrap();
+            answers.answer("1", Outcome::Drop("second".to_owned()));
+        };
+        let delivered = join(subscriber.deliver(&same), subscriber.deliver(&same));
+        let (outcomes, ()) = join(delivered, app).await;
+        assert_eq!(
+            outcomes,
+            (Outcome::Success, Outcome::Drop("second".to_owned()))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_was_given_up_leaves_its_place() {
+        let (subscriber, answers, mut events) = stream();
+        let same = message("1");
+        assert!(subscriber.deliver(&same).now_or_never().is_none());
+        events.recv().await.unwrap();
+        answers.answer("1", Outcome::Drop("too late".to_owned()));
+        let app = async {
+            events.recv().await.unwrap();
+            answers.answer("1", Outcome::Success);
+        };
+        let (outcome, ()) = join(subscriber.deliver(&same), app).await;
+        assert_eq!(outcome, Outcome::Success);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_answered_when_a_stream_ends_is_to_be_delivered_again() {
+        let (subscriber, answers, mut events) = stream();
+        let (one, two) = (message("1"), message("2"));
+        let ended = Outcome::Retry(ENDED.to_owned());
+        let app = async {
+            events.recv().await.unwrap();
+            answers.close();
+        };
+        let (outcome, ()) = join(subscriber.deliver(&one), app).await;
+        assert_eq!(outcome, ended);
+        assert_eq!(subscriber.deliver(&two).await, ended);
+        let (subscriber, _, events) = stream();
+        drop(events);
+        assert_eq!(subscriber.deliver(&one).await, ended);
+    }
+
+    #[tokio::test]
+    async fn the_number_of_messages_without_an_answer_has_a_limit() {
+        let (subscriber, answers, mut events) = stream();
+        let messages: Vec<_> = (0..=MAX_UNANSWERED)
+            .map(|at| message(&at.to_string()))
+            .collect();
+        let all = messages.iter().map(|message| subscriber.deliver(message));
+        let app = async {
+            for _ in 0..MAX_UNANSWERED {
+                events.recv().await.unwrap();
+            }
+            assert!(events.recv().now_or_never().is_none());
+            answers.answer("0", Outcome::Success);
+            events.recv().await.unwrap();
+            answers.close();
+        };
+        let (outcomes, ()) = join(futures_util::future::join_all(all), app).await;
+        assert_eq!(outcomes[0], Outcome::Success);
+    }
+}

@@ -14,6 +14,8 @@ pub mod http;
 pub mod queue;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 /// The operation of nearly every output binding: it sends the data.
 pub const CREATE: &str = "create";

@@ -7,6 +7,8 @@ use crate::components::binding::cron::Cron;
 #[cfg(feature = "remote")]
 use crate::components::binding::http::Http;
 use crate::components::binding::queue::Queue;
+#[cfg(feature = "redis")]
+use crate::components::binding::redis::RedisKeys;
 use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
 use crate::components::message::Metadata;
 use crate::components::metadata::Reader;
@@ -19,6 +21,7 @@ enum BindingType {
     Http,
     JetStream,
     RabbitMq,
+    Redis,
 }
 
 #[rustfmt::skip] // One row a type.
@@ -28,6 +31,7 @@ const BINDING_TYPES: &[(&str, BindingType)] = &[
     ("bindings.http", BindingType::Http),
     ("bindings.jetstream", BindingType::JetStream),
     ("bindings.rabbitmq", BindingType::RabbitMq),
+    ("bindings.redis", BindingType::Redis),
 ];
 
 /// What a type is made of: where its events come from, and where its operations go.
@@ -56,6 +60,7 @@ pub(super) async fn build(
         BindingType::Http => (None, Some(Arc::new(Http::start(&mut reader).await?))),
         BindingType::JetStream => both(jetstream(&mut reader, host).await?),
         BindingType::RabbitMq => both(rabbitmq(&mut reader).await?),
+        BindingType::Redis => redis(component, &mut reader, host).await?,
     };
     reader.warn_unknown();
     Ok(BindingComponent::new(input, output, settings))
@@ -82,4 +87,30 @@ async fn rabbitmq(reader: &mut Reader<'_>) -> Result<Queue, Error> {
 #[cfg(not(feature = "rabbitmq"))]
 async fn rabbitmq(_: &mut Reader<'_>) -> Result<Queue, Error> {
     Err(Error::lacks("speak to RabbitMQ", "rabbitmq"))
+}
+
+/// Keys are an output. With `stream` its messages are an input, with the settings of pub/sub.
+#[cfg(feature = "redis")]
+async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    host: Host<'_>,
+) -> Result<Ways, Error> {
+    let keys = RedisKeys::start(component, reader).await?;
+    let stream = reader
+        .text(&["stream"])?
+        .filter(|stream| !stream.is_empty());
+    let input: Option<Arc<dyn InputBinding>> = match stream {
+        Some(stream) => {
+            let broker = pubsubs::redis(component, reader, host).await?;
+            Some(Arc::new(Queue::new(broker, stream, Metadata::new())))
+        }
+        None => None,
+    };
+    Ok((input, Some(Arc::new(keys))))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &ResolvedComponent, _: &mut Reader<'_>, _: Host<'_>) -> Result<Ways, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
 }

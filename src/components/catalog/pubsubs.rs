@@ -9,6 +9,8 @@ use crate::components::pubsub::in_memory::InMemory;
 use crate::components::pubsub::jetstream::JetStream;
 #[cfg(feature = "rabbitmq")]
 use crate::components::pubsub::rabbitmq::RabbitMq;
+#[cfg(feature = "redis")]
+use crate::components::pubsub::redis::RedisStreams;
 use crate::components::pubsub::scopes::TopicScopes;
 use crate::components::pubsub::{PubSub, PubSubComponent};
 use crate::components::{Error, ResolvedComponent};
@@ -18,6 +20,7 @@ enum PubSubType {
     InMemory,
     JetStream,
     RabbitMq,
+    Redis,
 }
 
 #[rustfmt::skip] // One row a type.
@@ -25,6 +28,7 @@ const PUBSUB_TYPES: &[(&str, PubSubType)] = &[
     ("pubsub.in-memory", PubSubType::InMemory),
     ("pubsub.jetstream", PubSubType::JetStream),
     ("pubsub.rabbitmq", PubSubType::RabbitMq),
+    ("pubsub.redis", PubSubType::Redis),
 ];
 
 /// The types, for error texts.
@@ -45,6 +49,7 @@ pub(super) async fn build(
         PubSubType::InMemory => Arc::new(InMemory::default()),
         PubSubType::JetStream => jetstream(&mut reader, host).await?,
         PubSubType::RabbitMq => rabbitmq(&mut reader, host).await?,
+        PubSubType::Redis => redis(component, &mut reader, host).await?,
     };
     reader.warn_unknown();
     Ok(PubSubComponent { broker, scopes })
@@ -73,4 +78,23 @@ async fn rabbitmq(reader: &mut Reader<'_>, host: Host<'_>) -> Result<Arc<dyn Pub
 #[cfg(not(feature = "rabbitmq"))]
 async fn rabbitmq(_: &mut Reader<'_>, _: Host<'_>) -> Result<Arc<dyn PubSub>, Error> {
     Err(Error::lacks("speak to RabbitMQ", "rabbitmq"))
+}
+
+#[cfg(feature = "redis")]
+pub(super) async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    host: Host<'_>,
+) -> Result<Arc<dyn PubSub>, Error> {
+    let broker = RedisStreams::start(component, reader, host.environment, host.app_id).await?;
+    Ok(Arc::new(broker))
+}
+
+#[cfg(not(feature = "redis"))]
+pub(super) async fn redis(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+    _: Host<'_>,
+) -> Result<Arc<dyn PubSub>, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
 }

@@ -13,6 +13,8 @@ pub mod in_memory;
 pub mod jetstream;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod scopes;
 
 /// A message on its way to a broker.

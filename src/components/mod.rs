@@ -8,6 +8,8 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod client_tls;
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
@@ -17,8 +19,16 @@ mod http_client;
 pub mod message;
 pub mod metadata;
 pub mod middleware;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod pauses;
 pub mod pluggable;
 pub mod pubsub;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 mod retry_after;
 pub mod secret_store;
 
@@ -126,6 +136,17 @@ impl Error {
             version: component.version.clone(),
             accepted,
         }
+    }
+
+    /// A type that this build was made without.
+    #[cfg_attr(
+        all(feature = "nats", feature = "rabbitmq"),
+        allow(dead_code, reason = "this build has them all")
+    )]
+    fn lacks(what: &str, feature: &str) -> Self {
+        Self::Init(format!(
+            "this build cannot {what}: it was made without the feature {feature:?}"
+        ))
     }
 
     /// Dapr's code of this failure, which its messages carry in brackets.

@@ -68,6 +68,12 @@ struct Home {
     homes: &'static [&'static str],
 }
 
+const RABBITMQ: &[&str] = &[
+    "src/components/rabbitmq",
+    "src/components/pubsub/rabbitmq",
+    "src/components/binding/rabbitmq",
+];
+
 const HOMES: &[Home] = &[
     Home {
         path: &["axum"],
@@ -83,6 +89,26 @@ const HOMES: &[Home] = &[
             "src/peers",
             "src/process/trace/export",
         ],
+    },
+    Home {
+        path: &["redis"],
+        homes: &[
+            "src/components/redis/",
+            "src/components/pubsub/redis/",
+            "src/components/binding/redis",
+        ],
+    },
+    Home {
+        path: &["lapin"],
+        homes: RABBITMQ,
+    },
+    Home {
+        path: &["async_rs"],
+        homes: RABBITMQ,
+    },
+    Home {
+        path: &["async_nats"],
+        homes: &["src/components/nats", "src/components/pubsub/jetstream"],
     },
     Home {
         path: &["kube"],

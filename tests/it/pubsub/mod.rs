@@ -15,7 +15,7 @@ use sidegate::app_channel::{AppChannel, AppChannelConfig, AppProtocol, HealthCon
 use sidegate::base::environment::Environment;
 use sidegate::blocks::metadata::Subscription;
 use sidegate::blocks::subscriptions::http::HttpSubscriber;
-use sidegate::blocks::subscriptions::streams::Streams;
+use sidegate::blocks::subscriptions::streaming::Streams;
 use sidegate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
 use sidegate::components::message::BrokerError;
 use sidegate::components::pubsub::Outgoing;

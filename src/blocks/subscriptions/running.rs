@@ -98,6 +98,7 @@ impl Consumers {
         } = one;
         let Spec { topic, .. } = &*wanted.spec;
         let (spec, shared) = (Arc::clone(&wanted.spec), Arc::clone(&self.shared));
+        let messages = Topic::new(&pubsub, &wanted.spec, &subscriber);
         let consumer = match Consumer::new(Arc::clone(&pubsub), spec, subscriber, shared) {
             Ok(consumer) => consumer,
             Err(error) => {
@@ -113,7 +114,7 @@ impl Consumers {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let task = Task {
             before: self.ending.remove(&wanted.key),
-            topic: Topic::new(&pubsub, &wanted.spec),
+            topic: messages,
             batch: batch(&wanted.spec),
             consumer,
         };
@@ -195,16 +196,18 @@ impl Task {
 struct Topic {
     pubsub: Arc<LoadedPubSub>,
     interest: Interest,
+    subscriber: Arc<dyn Subscriber>,
 }
 
 impl Topic {
-    fn new(pubsub: &Arc<LoadedPubSub>, spec: &Spec) -> Self {
+    fn new(pubsub: &Arc<LoadedPubSub>, spec: &Spec, subscriber: &Arc<dyn Subscriber>) -> Self {
         Self {
             interest: Interest {
                 topic: pubsub.broker_topic(&spec.topic),
                 metadata: spec.metadata.clone(),
             },
             pubsub: Arc::clone(pubsub),
+            subscriber: Arc::clone(subscriber),
         }
     }
 }
@@ -212,7 +215,10 @@ impl Topic {
 #[async_trait]
 impl Source for Topic {
     async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
-        self.pubsub.component.broker.subscribe(&self.interest).await
+        let broker = &self.pubsub.component.broker;
+        let intake = broker.subscribe(&self.interest).await?;
+        self.subscriber.subscribed();
+        Ok(intake)
     }
 
     fn name(&self) -> String {

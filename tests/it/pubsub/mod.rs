@@ -39,9 +39,12 @@ mod dead_letter;
 mod delivery;
 mod discovery;
 mod grpc_app;
+mod publish;
 mod reload;
 mod routing;
 mod stop;
+mod streaming;
+mod whole;
 
 /// A folder with resources.
 pub(crate) struct Files(TempDir);

@@ -173,9 +173,14 @@ impl AppCallback for Callbacks {
 
     async fn on_topic_event(
         &self,
-        _: Request<TopicEventRequest>,
+        request: Request<TopicEventRequest>,
     ) -> Result<Response<TopicEventResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "OnTopicEvent",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(TopicEventResponse::default()))
     }
 
     async fn list_input_bindings(
@@ -194,9 +199,14 @@ impl AppCallback for Callbacks {
 
     async fn on_bulk_topic_event(
         &self,
-        _: Request<TopicEventBulkRequest>,
+        request: Request<TopicEventBulkRequest>,
     ) -> Result<Response<TopicEventBulkResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "OnBulkTopicEvent",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(TopicEventBulkResponse::default()))
     }
 
     async fn on_job_event(

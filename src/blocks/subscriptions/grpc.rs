@@ -24,7 +24,7 @@ const TOGETHER_BEFORE: &str = "/dapr.proto.runtime.v1.AppCallbackAlpha/OnBulkTop
 const UNIMPLEMENTED: i32 = 12;
 
 /// An app that gets messages over gRPC.
-pub struct GrpcSubscriber {
+pub(super) struct GrpcSubscriber {
     channel: AppChannel,
     /// Whether the app was found to have the older method for messages together.
     is_older: AtomicBool,
@@ -32,7 +32,7 @@ pub struct GrpcSubscriber {
 
 impl GrpcSubscriber {
     /// The app at the other end of this road.
-    pub fn new(channel: AppChannel) -> Self {
+    pub(super) fn new(channel: AppChannel) -> Self {
         Self {
             channel,
             is_older: AtomicBool::new(false),

@@ -31,13 +31,13 @@ const NOT_IN_TARGETS: &AsciiSet = &CONTROLS
     .add(b'}');
 
 /// An app that gets messages over HTTP.
-pub struct HttpSubscriber {
+pub(super) struct HttpSubscriber {
     channel: AppChannel,
 }
 
 impl HttpSubscriber {
     /// The app at the other end of this road.
-    pub fn new(channel: AppChannel) -> Self {
+    pub(super) fn new(channel: AppChannel) -> Self {
         Self { channel }
     }
 

@@ -9,12 +9,12 @@ mod answers;
 mod bulk;
 mod consumer;
 mod dead_letters;
-pub mod grpc;
+mod grpc;
 mod headers;
-pub mod http;
+mod http;
 mod meters;
 mod programmatic;
-pub mod routing;
+mod routing;
 mod running;
 pub mod streaming;
 pub mod supervisor;
@@ -23,11 +23,16 @@ mod trace;
 mod verdicts;
 mod wanted;
 
+use std::sync::Arc;
+
 use ::http::HeaderMap;
 use async_trait::async_trait;
 
 use super::cloud_event::Event;
+use crate::app_channel::AppChannel;
 use crate::components::message::Metadata;
+use grpc::GrpcSubscriber;
+use http::HttpSubscriber;
 
 /// One message for a subscriber.
 #[derive(Clone, Debug)]
@@ -73,6 +78,15 @@ pub trait Subscriber: Send + Sync {
             outcomes.push(self.deliver(message).await);
         }
         outcomes
+    }
+}
+
+/// The app at the other end of this road, by what it speaks.
+pub fn to_app(channel: AppChannel) -> Arc<dyn Subscriber> {
+    if channel.config().protocol.is_grpc() {
+        Arc::new(GrpcSubscriber::new(channel))
+    } else {
+        Arc::new(HttpSubscriber::new(channel))
     }
 }
 

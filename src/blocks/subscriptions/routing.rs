@@ -13,7 +13,7 @@ use crate::resources::subscription::{Routes, Rule};
 /// A rule that cannot be compiled, and why. It is an error of the subscription.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the rule of path {path:?} {problem}")]
-pub struct RoutesError {
+pub(super) struct RoutesError {
     path: String,
     problem: String,
 }
@@ -21,14 +21,14 @@ pub struct RoutesError {
 /// A rule that says nothing of a message: its expression failed, or is neither true nor false.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the rule of path {path:?} cannot be evaluated: {problem}")]
-pub struct Unroutable {
+pub(super) struct Unroutable {
     path: String,
     problem: String,
 }
 
 /// The routes of a subscription, compiled.
 #[derive(Debug)]
-pub struct Router {
+pub(super) struct Router {
     rules: Vec<Compiled>,
     default: Option<String>,
 }
@@ -41,7 +41,7 @@ struct Compiled {
 
 impl Router {
     /// Compiles the routes of a subscription.
-    pub fn new(routes: &Routes) -> Result<Self, RoutesError> {
+    pub(super) fn new(routes: &Routes) -> Result<Self, RoutesError> {
         let rules: Result<_, _> = routes.rules.iter().map(Compiled::new).collect();
         Ok(Self {
             rules: rules?,
@@ -52,7 +52,7 @@ impl Router {
     /// The path for a message with this envelope: that of the first rule that is true of it, else
     /// the default. `None` where it goes nowhere.
     /// The envelope is read only where there are rules.
-    pub fn route<'e>(
+    pub(super) fn route<'e>(
         &self,
         envelope: impl FnOnce() -> &'e Map<String, Value>,
     ) -> Result<Option<&str>, Unroutable> {

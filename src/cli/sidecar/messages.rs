@@ -6,9 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use crate::app_channel::AppChannel;
-use crate::blocks::subscriptions::Subscriber;
-use crate::blocks::subscriptions::grpc::GrpcSubscriber;
-use crate::blocks::subscriptions::http::HttpSubscriber;
+use crate::blocks::subscriptions;
 use crate::blocks::subscriptions::streaming::Streams;
 use crate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
 use crate::process::early_stop::EarlyStop;
@@ -46,7 +44,7 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
     let app_listens = CancellationToken::new();
     let app = app.map(|channel| App {
         channel: channel.clone(),
-        subscriber: subscriber(channel),
+        subscriber: subscriptions::to_app(channel.clone()),
         is_asked: config.app.subscribe,
         listens: app_listens.clone(),
     });
@@ -61,15 +59,5 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         subscriptions,
         app_listens,
         streams,
-    }
-}
-
-/// Who gets messages for the app, by what it speaks.
-fn subscriber(channel: &AppChannel) -> Arc<dyn Subscriber> {
-    let road = channel.clone();
-    if channel.config().protocol.is_grpc() {
-        Arc::new(GrpcSubscriber::new(road))
-    } else {
-        Arc::new(HttpSubscriber::new(road))
     }
 }

@@ -6,17 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use sidegate::app_channel::{AppChannel, AppChannelConfig, AppProtocol, HealthConfig};
 use sidegate::base::environment::Environment;
+use sidegate::blocks::cloud_event::{Event, Received};
 use sidegate::blocks::metadata::Subscription;
-use sidegate::blocks::subscriptions::http::HttpSubscriber;
 use sidegate::blocks::subscriptions::streaming::Streams;
 use sidegate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
+use sidegate::blocks::subscriptions::{Message, to_app};
 use sidegate::components::message::BrokerError;
 use sidegate::components::pubsub::Outgoing;
 use sidegate::process::early_stop::EarlyStop;
@@ -25,6 +26,7 @@ use sidegate::process::tasks::{BoxError, Tasks};
 use sidegate::registry::{DEFAULT_RECONCILE_INTERVAL, Registry, RegistryConfig};
 use sidegate::resources::sidecar_policy::DefaultAccess;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::fake_app::{FakeApp, Recorded};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,9 +34,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app_channel::{Answer, Server, config};
 
+mod bulk;
+mod dead_letter;
+mod delivery;
 mod discovery;
+mod grpc_app;
 mod publish;
 mod reload;
+mod routing;
 mod stop;
 mod streaming;
 mod whole;
@@ -127,7 +134,7 @@ impl Running {
         let listens = CancellationToken::new();
         listens.cancel();
         let app = channel.map(|channel| App {
-            subscriber: Arc::new(HttpSubscriber::new(channel.clone())),
+            subscriber: to_app(channel.clone()),
             channel,
             is_asked,
             listens,
@@ -160,33 +167,88 @@ impl Running {
     /// Publishes events with these ids, with nothing around them.
     async fn publish(&self, topic: &str, ids: &[&str]) -> Result<(), BrokerError> {
         for id in ids {
-            let snapshot = self.registry.snapshot();
-            let broker = &snapshot.pubsubs["p"].component.broker;
             let event = json!({
                 "id": id, "source": "s", "type": "t", "specversion": "1.0", "data": id,
             });
-            let message = Outgoing {
-                data: event.to_string().into(),
-                content_type: None,
-                metadata: Default::default(),
-            };
-            broker.publish(topic, message).await?;
+            self.publish_data(topic, &event.to_string()).await?;
         }
         Ok(())
+    }
+
+    /// Publishes data as it is.
+    async fn publish_data(&self, topic: &str, data: &str) -> Result<(), BrokerError> {
+        let snapshot = self.registry.snapshot();
+        let broker = &snapshot.pubsubs["p"].component.broker;
+        let message = Outgoing {
+            data: data.to_owned().into(),
+            content_type: None,
+            metadata: Default::default(),
+        };
+        broker.publish(topic, message).await
+    }
+
+    /// Publishes data again and again until a call of the app is what is looked for: a subscription
+    /// that is to come may not be there yet.
+    async fn reaches_app<T>(
+        &self,
+        data: &str,
+        app: &FakeApp,
+        look: impl Fn(&Recorded) -> Option<T>,
+    ) -> T {
+        eventually(&format!("{data} reaches the app"), async || {
+            let found = app.recorded().iter().find_map(&look);
+            if found.is_none() {
+                self.publish_data("t", data).await.unwrap();
+            }
+            found
+        })
+        .await
     }
 
     /// Publishes events that are numbered on, until the app has got one at a path: a subscription
     /// that is to come may not be there yet.
     async fn reaches(&self, app: &TestApp, topic: &str, path: &str) {
         let mut number = 0;
-        eventually(&format!("{topic} reaches {path}"), async || {
+        let last = eventually(&format!("{topic} reaches {path}"), async || {
             let id = format!("{topic}{path}{number}");
             number += 1;
             self.publish(topic, &[&id]).await.unwrap();
             let arrived = app.arrived(path);
-            arrived.iter().any(|id| id.starts_with(topic)).then_some(())
+            arrived.iter().any(|id| id.starts_with(topic)).then_some(id)
         })
         .await;
+        eventually(&format!("the last of {topic} is answered"), async || {
+            let answered = ids(&app.state.answered, path);
+            answered.contains(&last).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A message of topic `t` of the component `p` with this envelope, for the path `orders`, of which
+/// its publisher says these things.
+pub(crate) fn message(envelope: &str, metadata: &HeaderMap) -> Message {
+    let data = Bytes::from(envelope.to_owned());
+    let metadata = metadata.iter().map(|(name, value)| {
+        let value = value.to_str().unwrap();
+        (name.to_string(), value.to_owned())
+    });
+    let metadata = metadata.collect();
+    let event = Event::decode(&Received {
+        data: &data,
+        content_type: None,
+        metadata: &metadata,
+        pubsub: "p",
+        topic: "t",
+        is_raw: false,
+    });
+    Message {
+        event: event.unwrap(),
+        metadata,
+        path: "orders".to_owned(),
+        pubsub: "p".to_owned(),
+        topic: "t".to_owned(),
+        trace: HeaderMap::new(),
     }
 }
 

@@ -4,6 +4,7 @@ mod configuration;
 mod door;
 mod life;
 mod limits;
+mod messages;
 mod mtls;
 mod odd_requests;
 mod pipeline;

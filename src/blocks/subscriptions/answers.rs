@@ -179,6 +179,7 @@ mod tests {
             path: String::new(),
             pubsub: "p".to_owned(),
             topic: "t".to_owned(),
+            trace: Default::default(),
         }
     }
 

@@ -54,7 +54,7 @@ async fn open(
         let text = "the first message of a stream has to be an initial request";
         return Err(Status::invalid_argument(text));
     };
-    let session = streaming.open(wanted(initial));
+    let session = streaming.open(wanted(initial)).await;
     let session = session.map_err(|error| status::failure(&error))?;
     let begin = Told::InitialResponse(proto::SubscribeTopicEventsResponseInitialAlpha1 {});
     let begin = stream::iter([Ok(told(begin))]);

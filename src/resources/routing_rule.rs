@@ -12,7 +12,6 @@ pub const EVENT: &str = "event";
 const LIMITS: Limits = Limits {
     bytes: 4096,
     brackets: 32,
-    operators: 128,
 };
 
 /// The most rules of a subscription. All of them may be looked at for each message.

@@ -57,9 +57,10 @@ impl Stream {
             let token = token.parse().unwrap();
             request.metadata_mut().insert("dapr-api-token", token);
         }
-        let answer = whole.client().await.subscribe_topic_events_alpha1(request);
+        let mut client = whole.client().await;
+        let answer = client.subscribe_topic_events_alpha1(request).await?;
         Ok(Self {
-            events: answer.await?.into_inner(),
+            events: answer.into_inner(),
             answers,
         })
     }

@@ -20,6 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use redis::AsyncCommands as _;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -37,6 +38,7 @@ pub(crate) async fn serve(arguments: &[&str]) {
     match arguments {
         ["axum", port] => plain(port, secrets()).await,
         ["app", port] => plain(port, app()).await,
+        ["bridge", port, redis, app] => bridge(port, redis, app.parse().unwrap()).await,
         ["vault", port] => plain(port, vault()).await,
         ["kubernetes", port] => plain(port, kubernetes()).await,
         ["proxy", port, target] => plain(port, proxy(target.parse().unwrap())).await,
@@ -72,7 +74,17 @@ fn app() -> Router {
         let first = stream::once(async { Ok::<_, Infallible>("data: 1\n\n") });
         Body::from_stream(first.chain(stream::pending()))
     };
+    let delivered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&delivered);
+    let deliver = move || async move {
+        count.fetch_add(1, Ordering::Relaxed);
+    };
     Router::new()
+        .route(
+            "/messages",
+            post(deliver)
+                .get(move || async move { format!("\n{}", delivered.load(Ordering::Relaxed)) }),
+        )
         .route("/sink", post(sink).layer(DefaultBodyLimit::disable()))
         .route("/events", get(events))
         .fallback(any(|| async { "hello\n" }))
@@ -116,6 +128,64 @@ fn kubernetes() -> Router {
         }))
     };
     Router::new().route("/api/v1/namespaces/bench/secrets/{name}", get(read))
+}
+
+/// What is posted goes to a stream of Redis, and what is read from the stream goes to the app.
+async fn bridge(port: &str, redis: &str, app: SocketAddr) {
+    let client = redis::Client::open(format!("redis://{redis}")).unwrap();
+    let publishing = client.get_multiplexed_async_connection().await.unwrap();
+    let publish = move |body: Bytes| {
+        let mut connection = publishing.clone();
+        async move {
+            let fields = [("data", &body[..])];
+            let _: String = connection.xadd("bridge", "*", &fields).await.unwrap();
+        }
+    };
+    let routes = Router::new().route("/publish", post(publish));
+    tokio::select! {
+        () = plain(port, routes) => {}
+        () = deliver(client, app) => {}
+    }
+}
+
+/// Ten messages at once, each acknowledged when the app has it.
+async fn deliver(client: redis::Client, app: SocketAddr) {
+    let unlimited = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let reading = client.get_multiplexed_async_connection_with_config(&unlimited);
+    let mut reading = reading.await.unwrap();
+    let acknowledging = client.get_multiplexed_async_connection().await.unwrap();
+    let _: () = reading
+        .xgroup_create_mkstream("bridge", "bridge", "0")
+        .await
+        .unwrap();
+    let http: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
+    let uri = Uri::try_from(format!("http://{app}/messages")).unwrap();
+    let options = redis::streams::StreamReadOptions::default()
+        .group("bridge", "bridge")
+        .count(10)
+        .block(1000);
+    let mut in_flight = JoinSet::new();
+    loop {
+        let read: redis::streams::StreamReadReply = reading
+            .xread_options(&["bridge"], &[">"], &options)
+            .await
+            .unwrap();
+        for message in read.keys.into_iter().flat_map(|key| key.ids) {
+            while in_flight.len() >= 10 {
+                in_flight.join_next().await;
+            }
+            let (http, uri, mut connection) = (http.clone(), uri.clone(), acknowledging.clone());
+            in_flight.spawn(async move {
+                let body = message.get::<Vec<u8>>("data").unwrap();
+                let request = Request::post(uri).body(Body::from(body)).unwrap();
+                assert!(http.request(request).await.unwrap().status().is_success());
+                let _: usize = connection
+                    .xack("bridge", "bridge", &[message.id])
+                    .await
+                    .unwrap();
+            });
+        }
+    }
 }
 
 /// A reverse proxy of hyper's own client and nothing else.

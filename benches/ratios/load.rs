@@ -163,6 +163,9 @@ async fn read_answer<S: AsyncRead + Unpin>(stream: &mut S, buffer: &mut [u8]) ->
 fn whole_answer(bytes: &[u8]) -> Option<u16> {
     let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let status = std::str::from_utf8(&bytes[9..12]).ok()?.parse().ok()?;
+    if status == 204 {
+        return Some(status);
+    }
     let mut length = None;
     for line in bytes[..head].split(|&byte| byte == b'\n') {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else {

@@ -13,6 +13,7 @@
 mod bare;
 mod load;
 mod measure;
+mod messages;
 mod peers;
 mod report;
 mod servers;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::load::{Load, Until};
-use super::peers;
 use super::report::Report;
 use super::servers::{Server, Stage, TOKEN, bare};
 use super::stores;
+use super::{messages, peers};
 
 /// How often the two servers of a comparison take turns.
 const ROUNDS: usize = 9;
@@ -30,6 +30,7 @@ pub(crate) async fn all([program, image]: &[PathBuf; 2], report: &mut Report) {
     start_time(&stage, report);
     api(&stage, report).await;
     peers::measure(&stage, report).await;
+    messages::measure(&stage, report).await;
     stores::measure(&stage, report).await;
     reviews(&stage, report).await;
 }

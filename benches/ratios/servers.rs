@@ -143,6 +143,31 @@ impl Stage {
         Server::start(command, http, |at| get(at, "/v1.0/healthz"))
     }
 
+    /// A sidecar whose app gets the messages of the topic `orders`: of the component `memory`, and
+    /// of `redis` where there is a server.
+    pub(crate) fn sidecar_of_messages(&self, app: SocketAddr, redis: Option<SocketAddr>) -> Server {
+        let mut documents = String::new();
+        let settings = redis.map(|at| format!("{{name: redisHost, value: '{at}'}}"));
+        let brokers = [
+            ("memory", "in-memory", Some(String::new())),
+            ("redis", "redis", settings),
+        ];
+        for (name, kind, settings) in brokers {
+            let Some(settings) = settings else {
+                continue;
+            };
+            documents.push_str(&format!(
+                "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: {name}}}\n\
+                 spec: {{type: pubsub.{kind}, version: v1, metadata: [{settings}]}}\n---\n\
+                 apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {{name: {name}}}\n\
+                 spec: {{pubsubname: {name}, topic: orders, routes: {{default: /messages}}}}\n---\n"
+            ));
+        }
+        fs::create_dir_all(self.dir.path().join("messages")).unwrap();
+        fs::write(self.dir.path().join("messages/messages.yaml"), documents).unwrap();
+        self.sidecar_with("messages", Some(app))
+    }
+
     /// The webhook.
     pub(crate) fn injector(&self) -> Server {
         let [webhook, health, metrics] = std::array::from_fn(|_| free_port());
@@ -170,6 +195,24 @@ impl Stage {
     fn file(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
+}
+
+/// A Redis that keeps nothing, where this machine has the program: `REDIS_SERVER`, or one on the
+/// path.
+pub(crate) fn redis_server() -> Option<Server> {
+    let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
+    Command::new(&program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .ok()?;
+    let address = free_port();
+    let mut command = Command::new(program);
+    command
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--port", &address.port().to_string()]);
+    let connects = |at| TcpStream::connect(at).ok().map(drop);
+    Some(Server::start(command, address, connects))
 }
 
 /// One of the bare servers, which are this program itself.

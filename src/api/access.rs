@@ -27,7 +27,8 @@ const NAMES: [&str; 18] = [
     "workflows",
 ];
 
-/// The versions that rules may use. What this build serves is version 1, under both spellings.
+/// The versions that rules may use. What this build serves is of version 1, under both spellings,
+/// but for what is named with [`ALPHA1`].
 const VERSIONS: [&str; 9] = [
     "v1",
     "v1.0",
@@ -39,6 +40,9 @@ const VERSIONS: [&str; 9] = [
     "v1.0-beta1",
     "v1.0-beta2",
 ];
+
+/// What stands before the name of an API whose version is the first draft of version 1.
+const ALPHA1: &str = "v1alpha1/";
 
 /// One rule as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,8 +85,8 @@ pub struct Access {
 struct Lists {
     /// Some rule allows something, so that everything else is denied.
     only_allowed: bool,
-    allowed: Vec<&'static str>,
-    denied: Vec<&'static str>,
+    allowed: Vec<String>,
+    denied: Vec<String>,
 }
 
 impl Access {
@@ -116,16 +120,16 @@ impl Access {
         }
     }
 
-    /// Whether an API of version 1 may be called. A denying rule wins. The empty name, that of the
-    /// health routes, is always allowed.
+    /// Whether an API may be called: its name, after its version where that is not 1, as in
+    /// `v1alpha1/publish`. A denying rule wins. The empty name, that of the health routes, is
+    /// always allowed.
     pub fn allows(&self, protocol: Protocol, name: &str) -> bool {
         let lists = match protocol {
             Protocol::Http => &self.http,
             Protocol::Grpc => &self.grpc,
         };
-        name.is_empty()
-            || !lists.denied.contains(&name)
-                && (!lists.only_allowed || lists.allowed.contains(&name))
+        let has = |list: &[String]| list.iter().any(|own| own == name);
+        name.is_empty() || !has(&lists.denied) && (!lists.only_allowed || has(&lists.allowed))
     }
 
     fn lists_mut(&mut self, protocol: Protocol) -> &mut Lists {
@@ -138,7 +142,7 @@ impl Access {
 
 struct ParsedRule {
     name: &'static str,
-    is_version_1: bool,
+    version: &'static str,
     protocol: Protocol,
 }
 
@@ -152,7 +156,7 @@ impl ParsedRule {
         )?;
         Ok(Self {
             name: known("name", &rule.name, &NAMES)?,
-            is_version_1: ["v1", "v1.0"].contains(&version),
+            version,
             protocol: match protocol {
                 "http" => Protocol::Http,
                 _ => Protocol::Grpc,
@@ -161,8 +165,12 @@ impl ParsedRule {
     }
 
     /// The name, where this build serves that version of it.
-    fn served_name(&self) -> Option<&'static str> {
-        self.is_version_1.then_some(self.name)
+    fn served_name(&self) -> Option<String> {
+        match self.version {
+            "v1" | "v1.0" => Some(self.name.to_owned()),
+            "v1alpha1" | "v1.0-alpha1" => Some(format!("{ALPHA1}{}", self.name)),
+            _ => None,
+        }
     }
 }
 
@@ -222,6 +230,17 @@ mod tests {
         let access = Access::parse(&[rule("state", "v1alpha1", "http")], &[]).unwrap();
         assert!(!access.allows(Protocol::Http, "secrets"));
         assert!(!access.allows(Protocol::Http, "state"));
+    }
+
+    #[test]
+    fn a_draft_is_named_with_its_version() {
+        let access = Access::parse(&[], &[rule("publish", "v1.0-alpha1", "http")]).unwrap();
+        assert!(access.allows(Protocol::Http, "publish"));
+        assert!(!access.allows(Protocol::Http, "v1alpha1/publish"));
+        assert!(access.allows(Protocol::Grpc, "v1alpha1/publish"));
+        let access = Access::parse(&[rule("publish", "v1", "grpc")], &[]).unwrap();
+        assert!(access.allows(Protocol::Grpc, "publish"));
+        assert!(!access.allows(Protocol::Grpc, "v1alpha1/publish"));
     }
 
     #[test]

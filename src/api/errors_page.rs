@@ -32,6 +32,17 @@ const ALL: &[Reason] = &[
     Reason::DeadlineExceeded,
     Reason::ProxyRefused,
     Reason::AppSpeaksHttp,
+    Reason::PubSubNameEmpty,
+    Reason::PubSubNotFound,
+    Reason::TopicNameEmpty,
+    Reason::TopicForbidden,
+    Reason::PublishMetadataInvalid,
+    Reason::CloudEventInvalid,
+    Reason::BulkUnreadable,
+    Reason::BulkEventMismatch,
+    Reason::PublishFailed,
+    Reason::TooManyStreams,
+    Reason::SubscribeFailed,
 ];
 
 const INTRODUCTION: &str = "\

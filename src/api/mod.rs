@@ -12,8 +12,10 @@ use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
 use crate::blocks::pipeline::Pipeline;
+use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::blocks::subscriptions::streaming::Streaming;
 use crate::process::trace::Tracer;
 
 pub mod access;
@@ -37,10 +39,14 @@ pub struct Blocks {
     pub metadata: Arc<Metadata>,
     /// The middlewares that calls of the HTTP API go through.
     pub pipeline: Pipeline,
+    /// Publishes messages.
+    pub publish: Arc<Publish>,
     /// The secrets of the stores that run.
     pub secrets: Secrets,
     /// Ends the process.
     pub shutdown: Shutdown,
+    /// Subscriptions that are streams.
+    pub streaming: Arc<Streaming>,
 }
 
 /// The rules at the door of every listener of the API.

@@ -26,6 +26,10 @@ pub enum RouteId {
     GetBulkSecret,
     /// One secret.
     GetSecret,
+    /// Publishes several messages.
+    BulkPublish,
+    /// Publishes a message.
+    Publish,
     /// Service invocation by path.
     Invoke,
     /// Everything else: service invocation by header, or an unknown path.
@@ -55,12 +59,13 @@ pub struct Route {
     pub on_public: bool,
     /// Whether it may be called without the API token.
     pub exempt: bool,
-    /// Its name in the API lists of a Configuration; empty: it cannot be denied.
+    /// Its name in the API lists of a Configuration, after its version where that is not 1; empty:
+    /// it cannot be denied.
     pub api_name: &'static str,
 }
 
 /// Every route. The first one that matches counts. The last one matches everything.
-pub const ROUTES: [Route; 9] = [
+pub const ROUTES: [Route; 12] = [
     Route {
         id: RouteId::Healthz,
         methods: &[Method::GET],
@@ -116,6 +121,30 @@ pub const ROUTES: [Route; 9] = [
         on_public: false,
         exempt: false,
         api_name: "secrets",
+    },
+    Route {
+        id: RouteId::BulkPublish,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/publish/bulk/{pubsub}/{*topic}",
+        on_public: false,
+        exempt: false,
+        api_name: "publish",
+    },
+    Route {
+        id: RouteId::BulkPublish,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0-alpha1/publish/bulk/{pubsub}/{*topic}",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/publish",
+    },
+    Route {
+        id: RouteId::Publish,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/publish/{pubsub}/{*topic}",
+        on_public: false,
+        exempt: false,
+        api_name: "publish",
     },
     Route {
         id: RouteId::Invoke,
@@ -360,8 +389,8 @@ mod tests {
     #[test]
     fn finds_routes() {
         use RouteId::{
-            Fallback, GetBulkSecret, GetMetadata, GetSecret, Healthz, HealthzOutbound, Invoke,
-            SetMetadata, Shutdown,
+            BulkPublish, Fallback, GetBulkSecret, GetMetadata, GetSecret, Healthz, HealthzOutbound,
+            Invoke, Publish, SetMetadata, Shutdown,
         };
         for (method, path, expected) in [
             (Method::GET, "/v1.0/healthz", Healthz),
@@ -385,6 +414,15 @@ mod tests {
             (Method::GET, "/v1.0/secrets/s", Fallback),
             (Method::GET, "/v1.0/secrets/s/k/x", Fallback),
             (Method::PATCH, "/v1.0/invoke/a/method/b/c", Invoke),
+            (Method::POST, "/v1.0/publish/p/t", Publish),
+            (Method::PUT, "/v1.0/publish/p/t/u/v", Publish),
+            (Method::POST, "/v1.0/publish/bulk/p/t", BulkPublish),
+            (Method::PUT, "/v1.0-alpha1/publish/bulk/p/t/u", BulkPublish),
+            (Method::POST, "/v1.0/publish/bulk/t", Publish),
+            (Method::POST, "/v1.0/publish/p", Fallback),
+            (Method::POST, "/v1.0/publish/p/", Fallback),
+            (Method::POST, "/v1.0-alpha1/publish/p/t", Fallback),
+            (Method::GET, "/v1.0/publish/p/t", Fallback),
             (Method::GET, "/", Fallback),
             (Method::GET, "/v1.0", Fallback),
         ] {

@@ -4,6 +4,15 @@ use http::StatusCode;
 
 use crate::blocks::error::Reason;
 
+/// The messages of `google.rpc` that tell the details of a failure (googleapis,
+/// `error_details.proto`).
+pub(super) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+pub(super) const RESOURCE_INFO: &str = "type.googleapis.com/google.rpc.ResourceInfo";
+/// Whose reasons they name.
+pub(super) const DETAIL_DOMAIN: &str = "dapr.io";
+/// The kind of a resource that is a component of pub/sub.
+pub(super) const PUBSUB_RESOURCE: &str = "pubsub";
+
 /// The codes of gRPC that this API answers (gRPC, "Status codes and their use").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
@@ -41,15 +50,23 @@ pub struct Row {
     pub code: &'static str,
     /// The code of the gRPC status.
     pub grpc: GrpcCode,
+    /// The `reason` of `google.rpc.ErrorInfo`, where the failure has details.
+    pub detail: Option<&'static str>,
 }
 
 impl Row {
+    fn with_detail(self, reason: &'static str) -> Self {
+        let detail = Some(reason);
+        Self { detail, ..self }
+    }
+
     /// The part of the API that fails so, a label of `dapr_error_code_total`.
     pub(super) fn category(&self) -> &'static str {
         match self.code {
             "ERR_DIRECT_INVOKE" => "service-invocation",
             "ERR_PERMISSION_DENIED" => "secret",
             code if code.starts_with("ERR_SECRET_") => "secret",
+            code if code.starts_with("ERR_PUBSUB_") || code.starts_with("ERR_TOPIC_") => "pubsub",
             code if code.contains("HEALTH") => "health",
             _ => "common",
         }
@@ -66,6 +83,7 @@ pub fn of(reason: Reason) -> Row {
         http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         code,
         grpc,
+        detail: None,
     };
     match reason {
         Reason::NotReady => row(500, "ERR_HEALTH_NOT_READY", Unavailable),
@@ -93,6 +111,29 @@ pub fn of(reason: Reason) -> Row {
         Reason::DeadlineExceeded => row(504, "ERR_DIRECT_INVOKE", DeadlineExceeded),
         Reason::ProxyRefused => row(500, "ERR_DIRECT_INVOKE", Unimplemented),
         Reason::AppSpeaksHttp => row(500, "ERR_DIRECT_INVOKE", Unavailable),
+        Reason::PubSubNameEmpty => {
+            row(404, "ERR_PUBSUB_EMPTY", InvalidArgument).with_detail("DAPR_PUBSUB_NAME_EMPTY")
+        }
+        Reason::PubSubNotFound => {
+            row(404, "ERR_PUBSUB_NOT_FOUND", InvalidArgument).with_detail("DAPR_PUBSUB_NOT_FOUND")
+        }
+        Reason::TopicNameEmpty => row(404, "ERR_TOPIC_NAME_EMPTY", InvalidArgument)
+            .with_detail("DAPR_PUBSUB_TOPIC_NAME_EMPTY"),
+        Reason::TopicForbidden => {
+            row(403, "ERR_PUBSUB_FORBIDDEN", PermissionDenied).with_detail("DAPR_PUBSUB_FORBIDDEN")
+        }
+        Reason::PublishMetadataInvalid => row(400, "ERR_PUBSUB_REQUEST_METADATA", InvalidArgument)
+            .with_detail("DAPR_PUBSUB_METADATA_DESERIALIZATION"),
+        Reason::CloudEventInvalid => row(500, "ERR_PUBSUB_CLOUD_EVENTS_SER", InvalidArgument)
+            .with_detail("DAPR_PUBSUB_CLOUD_EVENT_CREATION"),
+        Reason::BulkUnreadable => row(400, "ERR_PUBSUB_EVENTS_SER", InvalidArgument)
+            .with_detail("DAPR_PUBSUB_UNMARSHAL_EVENTS"),
+        Reason::BulkEventMismatch => row(400, "ERR_PUBSUB_EVENTS_SER", InvalidArgument)
+            .with_detail("DAPR_PUBSUB_MARSHAL_ENVELOPE"),
+        Reason::PublishFailed => row(500, "ERR_PUBSUB_PUBLISH_MESSAGE", Internal)
+            .with_detail("DAPR_PUBSUB_PUBLISH_MESSAGE"),
+        Reason::TooManyStreams => row(429, "ERR_PUBSUB_STREAMS", ResourceExhausted),
+        Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod app_id;
 pub mod duration;
 pub mod environment;
+pub mod expression;
 pub mod grpc_method;
 pub mod grpc_timeout;
 pub mod hop_by_hop;
@@ -17,3 +18,4 @@ pub mod secret;
 pub mod spiffe_id;
 pub mod token;
 pub mod truthy;
+pub mod uuid;

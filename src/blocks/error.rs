@@ -50,6 +50,37 @@ pub enum Reason {
     ProxyRefused,
     /// The app speaks HTTP, and the call is gRPC.
     AppSpeaksHttp,
+    /// The request names no component of pub/sub.
+    PubSubNameEmpty,
+    /// No component of pub/sub of that name runs.
+    PubSubNotFound,
+    /// The request names no topic.
+    TopicNameEmpty,
+    /// The scopes of the component deny the topic to the app.
+    TopicForbidden,
+    /// `ttlInSeconds` or `rawPayload` of the message cannot be read.
+    PublishMetadataInvalid,
+    /// The type of the data says that it is a CloudEvent, and it is none.
+    CloudEventInvalid,
+    /// The body is no list of events with an `entryId` each.
+    BulkUnreadable,
+    /// An event of the list is not what its `contentType` says.
+    BulkEventMismatch,
+    /// The broker did not take the message.
+    PublishFailed,
+    /// As many streams of subscriptions are open as there may be.
+    TooManyStreams,
+    /// The broker hands out no messages to a stream.
+    SubscribeFailed,
+}
+
+/// What a failure is about, for programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The component of pub/sub.
+    pub pubsub: String,
+    /// Its topic; may be empty.
+    pub topic: String,
 }
 
 /// A failure of a building block: a reason for programs, and a text for the client.
@@ -60,6 +91,7 @@ pub enum Reason {
 pub struct Error {
     reason: Reason,
     message: String,
+    subject: Option<Box<Subject>>,
 }
 
 impl Error {
@@ -68,7 +100,26 @@ impl Error {
         Self {
             reason,
             message: message.into(),
+            subject: None,
         }
+    }
+
+    /// The same with the topic that it is about.
+    #[must_use]
+    pub fn about_topic(self, pubsub: &str, topic: &str) -> Self {
+        let subject = Subject {
+            pubsub: pubsub.to_owned(),
+            topic: topic.to_owned(),
+        };
+        Self {
+            subject: Some(Box::new(subject)),
+            ..self
+        }
+    }
+
+    /// What it is about, where that is known.
+    pub fn subject(&self) -> Option<&Subject> {
+        self.subject.as_deref()
     }
 
     /// Why, for programs.

@@ -53,6 +53,23 @@ pub struct LoadedComponent {
     pub capabilities: Vec<String>,
 }
 
+/// A subscription of the app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// The component of pub/sub.
+    pub pubsub: String,
+    /// The topic.
+    pub topic: String,
+    /// What the broker is told.
+    pub metadata: BTreeMap<String, String>,
+    /// Expressions with paths of the app, the first that is true decides; the empty one always is.
+    pub rules: Vec<(String, String)>,
+    /// Where messages go that the app does not take, or empty.
+    pub dead_letter_topic: String,
+    /// `DECLARATIVE`, `PROGRAMMATIC` or `STREAMING`.
+    pub kind: &'static str,
+}
+
 /// What stays the same while the process runs.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -75,6 +92,8 @@ pub struct Snapshot {
     pub resiliencies: Vec<String>,
     /// The names of the HTTP endpoints that can be called, in order.
     pub http_endpoints: Vec<String>,
+    /// The subscriptions of the app.
+    pub subscriptions: Vec<Subscription>,
     /// What callers added, and the entries of Sidegate itself.
     pub extended: BTreeMap<String, String>,
 }
@@ -86,7 +105,8 @@ pub struct Live {
     pub components: Vec<LoadedComponent>,
     /// The names of the Resiliency resources that count.
     pub resiliencies: Vec<String>,
-    /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`.
+    /// The subscriptions of the app.
+    pub subscriptions: Vec<Subscription>,
     /// The names of the HTTP endpoints that can be called, in order.
     pub http_endpoints: Vec<String>,
     /// Components not in use, a line each: `store (secretstores.local.file/v1): no such file`. So
@@ -139,6 +159,7 @@ impl Metadata {
             components: live.components,
             resiliencies: live.resiliencies,
             http_endpoints: live.http_endpoints,
+            subscriptions: live.subscriptions,
             extended,
         }
     }
@@ -168,12 +189,10 @@ mod tests {
 
     fn metadata() -> Metadata {
         Metadata::new(Facts::default(), || Live {
-            components: Vec::new(),
-            resiliencies: Vec::new(),
-            http_endpoints: Vec::new(),
             failed: vec!["a (b/v1): c".to_owned()],
             stores_down: vec!["v since then".to_owned()],
             warnings: vec!["first".to_owned(), "second".to_owned()],
+            ..Live::default()
         })
     }
 

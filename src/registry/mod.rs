@@ -33,10 +33,12 @@ mod report;
 mod resiliencies;
 mod resolve;
 mod rules;
+mod running;
 mod scope;
 pub mod snapshot;
 mod sources;
 mod start;
+mod subscriptions;
 
 use snapshot::Snapshot;
 

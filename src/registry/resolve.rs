@@ -1,12 +1,12 @@
 //! Fills in the references of components and endpoints: secrets, variables, placeholders.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::referrer::Referrer;
 use crate::base::environment::{Environment, is_reserved};
 use crate::base::secret::Secret;
+use crate::base::uuid;
 use crate::components::secret_store::SecretMap;
 use crate::components::{ResolvedComponent, ResolvedProperty};
 use crate::registry::snapshot::LoadedSecretStore;
@@ -280,7 +280,7 @@ impl Resolver<'_> {
         }
         let mut text = text.to_owned();
         while text.contains("{uuid}") {
-            text = text.replacen("{uuid}", &random_uuid(), 1);
+            text = text.replacen("{uuid}", &uuid::random(), 1);
         }
         if text.contains("{podName}") {
             let pod = self.environment.non_empty("POD_NAME");
@@ -299,25 +299,6 @@ fn error(referrer: &Referrer<'_>, property: &str, problem: Problem) -> Error {
         property: property.to_owned(),
         problem: Box::new(problem),
     }
-}
-
-/// A random UUID of version 4 (RFC 9562, 5.4).
-fn random_uuid() -> String {
-    let mut bytes = [0_u8; 16];
-    // Without randomness the text is still a valid name, only not a unique one.
-    let _ = rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let mut text = String::with_capacity(36);
-    for (at, byte) in bytes.iter().enumerate() {
-        if matches!(at, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all, select_all};
-use tokio::time::timeout;
-use tracing::warn;
 
 use super::{Error, RegistryConfig};
 use crate::base::names::is_dns_subdomain;
@@ -15,20 +13,18 @@ use crate::process::tasks::with_causes;
 use crate::process::watch_dir::DirWatch;
 use crate::resources::configuration::{Configuration, merge};
 use crate::resources::decode::{Document, Resources};
-use crate::resources::source::cluster::kubernetes::{Selection, Watch, any};
+use crate::resources::source::cluster::kubernetes::{Selection, Watch};
 use crate::resources::source::cluster::{
-    COMPONENT, CONFIGURATION, HTTP_ENDPOINT, Kind, RESILIENCY, SIDECAR_POLICY, WITHOUT_EFFECT,
+    COMPONENT, CONFIGURATION, HTTP_ENDPOINT, Kind, RESILIENCY, SIDECAR_POLICY, SUBSCRIPTION,
 };
 use crate::resources::source::files;
 
 /// How long the start waits for an API server that does not answer (yet): the network of a pod may
 /// come up after its containers.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How long the start waits for what is only worth a warning.
-const SHORT: Duration = Duration::from_secs(2);
 
 /// The kinds of which every object of the namespace counts.
-const WHOLE_KINDS: [&Kind; 3] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY];
+const WHOLE_KINDS: [&Kind; 4] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY, &SUBSCRIPTION];
 
 /// Where everything is written down.
 pub(super) struct Sources {
@@ -49,7 +45,6 @@ enum Written {
 
 /// Objects of the sidecar's own namespace.
 struct Objects {
-    cluster: Cluster,
     namespace: Arc<str>,
     configuration: Option<Watch>,
     policy: Option<Watch>,
@@ -81,7 +76,7 @@ impl Sources {
         }
         match Cluster::connect(&config.access).await {
             Ok(cluster) => {
-                let mut objects = Objects::new(cluster, config, name.as_deref());
+                let mut objects = Objects::new(&cluster, config, name.as_deref());
                 if let Some(name) = name {
                     objects.list_configuration(name).await?;
                 }
@@ -130,7 +125,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Lists the components and endpoints of the cluster. Those that cannot be listed are a
+    /// Lists the objects of [`WHOLE_KINDS`] of the cluster. Those that cannot be listed are a
     /// warning, see [`Sources::in_the_way`].
     pub(super) async fn list_resources(&mut self) {
         let Some(objects) = &mut self.objects else {
@@ -142,7 +137,6 @@ impl Sources {
         let listed = objects.whole_kinds.iter_mut();
         // What is in the way stays known to the watch.
         let _ = join_all(listed.map(|watch| watch.listed(PATIENCE))).await;
-        objects.warn_of_kinds_without_effect().await;
     }
 
     /// Reads everything that is written down now.
@@ -202,7 +196,7 @@ impl Sources {
 }
 
 impl Objects {
-    fn new(cluster: Cluster, config: &RegistryConfig, configuration: Option<&str>) -> Self {
+    fn new(cluster: &Cluster, config: &RegistryConfig, configuration: Option<&str>) -> Self {
         let own = config.namespace.as_deref();
         let namespace: Arc<str> = own.unwrap_or(&cluster.namespace).into();
         let watch = |kind: &'static Kind, name| {
@@ -211,7 +205,7 @@ impl Objects {
                 app_id: &config.app_id,
                 name,
             };
-            Watch::new(&cluster, kind, &selection)
+            Watch::new(cluster, kind, &selection)
         };
         let policy = config.policy.as_deref();
         Self {
@@ -223,7 +217,6 @@ impl Objects {
                 .map(|kind| watch(kind, None))
                 .collect(),
             namespace,
-            cluster,
         }
     }
 
@@ -256,21 +249,6 @@ impl Objects {
     fn watches_mut(&mut self) -> impl Iterator<Item = &mut Watch> {
         let rules = self.configuration.iter_mut().chain(&mut self.policy);
         rules.chain(&mut self.whole_kinds)
-    }
-
-    async fn warn_of_kinds_without_effect(&self) {
-        let namespace = &self.namespace;
-        let asked = WITHOUT_EFFECT.iter().map(|kind| async move {
-            let found = any(&self.cluster, kind, namespace).await;
-            found.map(|name| (kind.kind, name))
-        });
-        let found = timeout(SHORT, join_all(asked)).await.unwrap_or_default();
-        for (kind, name) in found.into_iter().flatten() {
-            warn!(
-                "Objects of kind {kind} in namespace {namespace:?}, such as {name:?}, have no \
-                 effect in this build"
-            );
-        }
     }
 }
 

@@ -290,11 +290,6 @@ pub(super) fn without_effect(document: &Document) -> Vec<String> {
     if !document.actors.is_empty() {
         fields.push("spec.targets.actors".to_owned());
     }
-    for (name, component) in &document.components {
-        if !component.inbound.is_empty() {
-            fields.push(format!("spec.targets.components.{name}.inbound"));
-        }
-    }
     for name in document.retries.keys() {
         if WITHOUT_EFFECT.contains(&name.as_str()) {
             fields.push(format!("spec.policies.retries.{name}"));

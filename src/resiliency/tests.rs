@@ -316,7 +316,6 @@ fn what_has_no_effect_is_told() {
         resiliency.warnings(),
         [
             format!("{origin}: spec.targets.actors has no effect in this build"),
-            format!("{origin}: spec.targets.components.c.inbound has no effect in this build"),
             format!(
                 "{origin}: spec.policies.retries.DaprBuiltInActorRetries has no effect in this \
                  build"

@@ -11,10 +11,11 @@ use super::component::{self, Component};
 use super::http_endpoint::{self, HttpEndpoint};
 use super::resiliency::Resiliency;
 use super::sidecar_policy;
+use super::subscription::{self, Subscription};
 use super::{Error, Origin};
 use crate::base::names::nearest;
 
-/// The group and version of every resource that is read.
+/// The group and version of most resources that are read.
 pub const API_VERSION: &str = "dapr.io/v1alpha1";
 
 /// The most values that aliases of one document may stand for, so that a few lines cannot become
@@ -39,6 +40,8 @@ pub struct Resources {
     pub resiliencies: Vec<Resiliency>,
     /// The same for HTTP endpoints.
     pub http_endpoints: Vec<HttpEndpoint>,
+    /// The same for subscriptions.
+    pub subscriptions: Vec<Subscription>,
     /// Every policy, not decoded yet: only the one that the sidecar is given counts.
     pub(crate) policies: Vec<Document>,
     /// What has no effect, though the user may think that it has.
@@ -78,6 +81,13 @@ impl Resources {
                 Ok(endpoint) => self.http_endpoints.push(endpoint),
                 Err(problem) => self.problems.push(problem),
             }
+        } else if document.is_subscription() {
+            self.warnings
+                .extend(subscription::unknown_fields(&document));
+            match Subscription::decode(document) {
+                Ok(subscription) => self.subscriptions.push(subscription),
+                Err(problem) => self.problems.push(problem),
+            }
         } else if document.is_policy() {
             self.policies.push(document);
         } else if !document.is("Configuration") {
@@ -90,6 +100,12 @@ impl Document {
     /// Whether it is of a kind of [`API_VERSION`].
     pub(crate) fn is(&self, kind: &str) -> bool {
         self.kind == kind && self.api_version == API_VERSION
+    }
+
+    /// In either of their versions.
+    fn is_subscription(&self) -> bool {
+        self.kind == subscription::KIND
+            && [API_VERSION, subscription::API_VERSION].contains(&self.api_version.as_str())
     }
 
     fn is_policy(&self) -> bool {
@@ -362,17 +378,17 @@ mod tests {
 
     #[test]
     fn warns_about_kinds_that_have_no_effect() {
-        let subscription = component("s").replace("Component", "Subscription");
+        let unserved = component("s").replace("Component", "WorkflowAccessPolicy");
         let newer = component("c").replace("v1alpha1", "v2");
         let configuration = component("c").replace("Component", "Configuration");
         let foreign = component("c").replace("dapr.io", "example.com");
-        let all = [subscription, newer, configuration, foreign].join("---\n");
+        let all = [unserved, newer, configuration, foreign].join("---\n");
         let resources = read(&all);
         assert_eq!(
             resources.warnings,
             [
-                "file \"f.yaml\", document 1: Subscription \"s\" (dapr.io/v1alpha1) has no effect \
-                 in this build",
+                "file \"f.yaml\", document 1: WorkflowAccessPolicy \"s\" (dapr.io/v1alpha1) \
+                 has no effect in this build",
                 "file \"f.yaml\", document 2: Component \"c\" (dapr.io/v2) has no effect in this \
                  build",
             ]

@@ -18,6 +18,7 @@ pub mod decode;
 pub mod http_endpoint;
 pub mod property;
 pub mod resiliency;
+pub mod routing_rule;
 pub mod sidecar_policy;
 pub mod source;
 pub mod subscription;

@@ -59,10 +59,30 @@ impl FakeGrpcApp {
     where
         F: Fn(&RecordedCall) -> Result<Response<InvokeResponse>, Status> + Send + Sync + 'static,
     {
+        Self::start(answer, || {
+            Err(Status::unimplemented("not served by this app"))
+        })
+        .await
+    }
+
+    /// Answers `ListTopicSubscriptions` with what `list` hands back at that moment.
+    pub async fn subscribing<F>(list: F) -> Self
+    where
+        F: Fn() -> Result<ListTopicSubscriptionsResponse, Status> + Send + Sync + 'static,
+    {
+        Self::start(|_| unimplemented(), list).await
+    }
+
+    async fn start<F, L>(answer: F, list: L) -> Self
+    where
+        F: Fn(&RecordedCall) -> Result<Response<InvokeResponse>, Status> + Send + Sync + 'static,
+        L: Fn() -> Result<ListTopicSubscriptionsResponse, Status> + Send + Sync + 'static,
+    {
         let recorded = Arc::default();
         let callbacks = Callbacks {
             recorded: Arc::clone(&recorded),
             answer: Arc::new(answer),
+            list: Arc::new(list),
         };
         let routes = Routes::new(AppCallbackServer::new(callbacks.clone()))
             .add_service(AppCallbackHealthCheckServer::new(callbacks))
@@ -87,10 +107,14 @@ impl FakeGrpcApp {
     }
 }
 
+/// What an app answers when it is asked what it subscribes to.
+type List = dyn Fn() -> Result<ListTopicSubscriptionsResponse, Status> + Send + Sync + 'static;
+
 #[derive(Clone)]
 struct Callbacks {
     recorded: Arc<Mutex<Vec<RecordedCall>>>,
     answer: Arc<Answer>,
+    list: Arc<List>,
 }
 
 impl Callbacks {
@@ -137,16 +161,26 @@ impl AppCallback for Callbacks {
 
     async fn list_topic_subscriptions(
         &self,
-        _: Request<()>,
+        request: Request<()>,
     ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "ListTopicSubscriptions",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        (self.list)().map(Response::new)
     }
 
     async fn on_topic_event(
         &self,
-        _: Request<TopicEventRequest>,
+        request: Request<TopicEventRequest>,
     ) -> Result<Response<TopicEventResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "OnTopicEvent",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(TopicEventResponse::default()))
     }
 
     async fn list_input_bindings(
@@ -165,9 +199,14 @@ impl AppCallback for Callbacks {
 
     async fn on_bulk_topic_event(
         &self,
-        _: Request<TopicEventBulkRequest>,
+        request: Request<TopicEventBulkRequest>,
     ) -> Result<Response<TopicEventBulkResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "OnBulkTopicEvent",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(TopicEventBulkResponse::default()))
     }
 
     async fn on_job_event(

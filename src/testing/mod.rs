@@ -15,6 +15,7 @@ pub mod fake_secret_manager;
 pub mod fake_sentry;
 pub mod faulty_road;
 pub mod http_client;
+pub mod idle_blocks;
 pub mod issuer;
 pub mod listening;
 pub mod mounted_secret;

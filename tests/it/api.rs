@@ -10,16 +10,11 @@ use sidegate::api::routes::Surface;
 use sidegate::api::{Blocks, Door};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::token::Token;
-use sidegate::blocks::health::Health;
-use sidegate::blocks::invoke::Invoke;
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
-use sidegate::blocks::pipeline::Pipeline;
-use sidegate::blocks::secrets::Secrets;
-use sidegate::blocks::shutdown::Shutdown;
 use sidegate::process::listener::{ListenAddr, Listener};
 use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Limits, Plain, serve};
-use sidegate::registry::Registry;
+use sidegate::testing::idle_blocks::idle_blocks;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -47,12 +42,8 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
         ..Live::default()
     };
     let blocks = Blocks {
-        health: Health::new("app", Readiness::new(), Readiness::new()),
-        invoke: Arc::new(Invoke::new(None, "app", "", 1024, Registry::empty())),
         metadata: Arc::new(Metadata::new(facts, live)),
-        pipeline: Pipeline::http(Registry::empty()),
-        secrets: Secrets::new(Registry::empty()),
-        shutdown: Shutdown::default(),
+        ..idle_blocks("app")
     };
     let service = HttpService::new(HttpApi::new(surface, door, cors, blocks));
     let listener = Listener::bind_tcp("127.0.0.1:0".parse().unwrap())

@@ -19,6 +19,7 @@ use sidegate::app_channel::{
     AppChannel, AppChannelConfig, AppProtocol, Error, HealthConfig, ROADS, Road, Speech,
 };
 use sidegate::base::token::Token;
+use sidegate::blocks::subscriptions::to_app;
 use sidegate::process::body::{Body as RequestBody, whole};
 use sidegate::process::serve::{Handshake, Plain};
 use sidegate::process::tasks::BoxError;
@@ -33,6 +34,8 @@ use sidegate::tls::identity::IdentityFiles;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+
+use crate::pubsub::{Files, Running, in_memory, message};
 
 const TOKEN_HEADER: &str = "dapr-api-token";
 
@@ -162,6 +165,24 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
                 ended = probe.run(CancellationToken::new()) => panic!("ended: {ended:?}"),
                 seen = healthy.wait_for(|healthy| *healthy) => assert!(*seen.unwrap()),
             }
+        }
+        Road::SubscribeDiscovery | Road::ListTopicSubscriptions => {
+            let files = Files::new();
+            files.write("p.yaml", &in_memory("p"));
+            let _running = Running::start(&files, Some(channel)).await;
+            eventually("the app is asked", async || {
+                let is_asked = !http.recorded().is_empty() || !grpc.recorded().is_empty();
+                is_asked.then_some(())
+            })
+            .await;
+        }
+        Road::TopicEventHttp | Road::TopicEventGrpc => {
+            let message = message(r#"{"id": "1"}"#, &headers);
+            to_app(channel).deliver(&message).await;
+        }
+        Road::BulkTopicEventHttp | Road::BulkTopicEventGrpc => {
+            let message = message(r#"{"id": "1"}"#, &headers);
+            to_app(channel).deliver_all(&[message]).await;
         }
         other => panic!("{other:?} has no case yet"),
     }

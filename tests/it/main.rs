@@ -10,6 +10,7 @@ mod injection;
 mod injector;
 mod invoke;
 mod name_resolution;
+mod pubsub;
 mod quickstarts;
 mod reload;
 mod run;

@@ -41,6 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "base",
             "proto",
             "process",
+            "resources",
             "registry",
             "components",
             "app_channel",

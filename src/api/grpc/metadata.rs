@@ -3,7 +3,9 @@
 use dapr::dapr::proto::runtime::v1 as proto;
 use tonic::{Request, Response, Status};
 
-use crate::blocks::metadata::{AppConnection, AppHealth, DAPR_VERSION, LoadedComponent, Metadata};
+use crate::blocks::metadata::{
+    AppConnection, AppHealth, DAPR_VERSION, LoadedComponent, Metadata, Subscription,
+};
 
 use super::status;
 
@@ -16,6 +18,7 @@ pub(super) fn get(
     Response::new(proto::GetMetadataResponse {
         id: now.facts.app_id,
         registered_components: now.components.into_iter().map(component).collect(),
+        subscriptions: now.subscriptions.into_iter().map(subscription).collect(),
         http_endpoints: now
             .http_endpoints
             .into_iter()
@@ -52,6 +55,22 @@ fn component(component: LoadedComponent) -> proto::RegisteredComponents {
         r#type: component.kind,
         version: component.version,
         capabilities: component.capabilities,
+    }
+}
+
+fn subscription(subscription: Subscription) -> proto::PubsubSubscription {
+    let kind = proto::PubsubSubscriptionType::from_str_name(subscription.kind);
+    let rules = subscription.rules.into_iter();
+    let rules = rules.map(|(r#match, path)| proto::PubsubSubscriptionRule { r#match, path });
+    proto::PubsubSubscription {
+        pubsub_name: subscription.pubsub,
+        topic: subscription.topic,
+        metadata: subscription.metadata.into_iter().collect(),
+        rules: Some(proto::PubsubSubscriptionRules {
+            rules: rules.collect(),
+        }),
+        dead_letter_topic: subscription.dead_letter_topic,
+        r#type: kind.unwrap_or_default().into(),
     }
 }
 

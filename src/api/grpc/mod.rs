@@ -30,9 +30,11 @@ pub(super) mod invoke;
 mod metadata;
 mod metrics;
 mod proxy;
+mod publish;
 mod secrets;
 mod shutdown;
 pub(super) mod status;
+mod streaming;
 pub(super) mod trace;
 pub(super) mod unary;
 
@@ -51,6 +53,12 @@ pub enum MethodId {
     GetBulkSecret,
     /// Ends the process.
     Shutdown,
+    /// Publishes a message.
+    PublishEvent,
+    /// Publishes several messages.
+    BulkPublishEvent,
+    /// Subscribes to a topic as a stream.
+    SubscribeTopicEvents,
 }
 
 /// One row of the table of methods.
@@ -60,12 +68,12 @@ pub struct Method {
     pub id: MethodId,
     /// The path of its calls.
     pub path: &'static str,
-    /// Its name in the API lists of a Configuration.
+    /// Its name in the API lists of a Configuration, after its version where that is not 1.
     pub api_name: &'static str,
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 6] = [
+pub const METHODS: [Method; 10] = [
     Method {
         id: MethodId::InvokeService,
         path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
@@ -95,6 +103,26 @@ pub const METHODS: [Method; 6] = [
         id: MethodId::Shutdown,
         path: "/dapr.proto.runtime.v1.Dapr/Shutdown",
         api_name: "shutdown",
+    },
+    Method {
+        id: MethodId::PublishEvent,
+        path: "/dapr.proto.runtime.v1.Dapr/PublishEvent",
+        api_name: "publish",
+    },
+    Method {
+        id: MethodId::BulkPublishEvent,
+        path: "/dapr.proto.runtime.v1.Dapr/BulkPublishEvent",
+        api_name: "publish",
+    },
+    Method {
+        id: MethodId::BulkPublishEvent,
+        path: "/dapr.proto.runtime.v1.Dapr/BulkPublishEventAlpha1",
+        api_name: "v1alpha1/publish",
+    },
+    Method {
+        id: MethodId::SubscribeTopicEvents,
+        path: "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1",
+        api_name: "v1alpha1/subscribe",
     },
 ];
 
@@ -205,6 +233,17 @@ impl GrpcApi {
             MethodId::Shutdown => {
                 let answer = async move |request| Ok(shutdown::begin(&blocks.shutdown, &request));
                 unary::serve(request, limit, answer).await
+            }
+            MethodId::PublishEvent => {
+                let answer = move |request| publish::single(blocks.publish, request);
+                unary::serve(request, limit, answer).await
+            }
+            MethodId::BulkPublishEvent => {
+                let answer = move |request| publish::bulk(blocks.publish, request);
+                unary::serve(request, limit, answer).await
+            }
+            MethodId::SubscribeTopicEvents => {
+                streaming::serve(blocks.streaming, request, limit).await
             }
         }
     }

@@ -7,7 +7,9 @@ use prost::Message as _;
 use prost_types::Any;
 use tonic::{Code, Status};
 
-use crate::api::status::{self, GrpcCode};
+use crate::api::status::{
+    self, DETAIL_DOMAIN, ERROR_INFO, GrpcCode, PUBSUB_RESOURCE, RESOURCE_INFO,
+};
 use crate::auth::tokens::Refusal;
 use crate::blocks::error::Error;
 
@@ -23,6 +25,19 @@ struct ErrorInfo {
     domain: String,
     #[prost(btree_map = "string, string", tag = "3")]
     metadata: BTreeMap<String, String>,
+}
+
+/// `google.rpc.ResourceInfo` (googleapis, `error_details.proto`).
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+struct ResourceInfo {
+    #[prost(string, tag = "1")]
+    resource_type: String,
+    #[prost(string, tag = "2")]
+    resource_name: String,
+    #[prost(string, tag = "3")]
+    owner: String,
+    #[prost(string, tag = "4")]
+    description: String,
 }
 
 /// A refused token: Dapr's status, which its SDKs know.
@@ -51,29 +66,60 @@ pub(super) fn unknown(path: &str) -> Status {
 
 /// A failure of a building block.
 pub(in crate::api) fn failure(error: &Error) -> Status {
-    Status::new(code(status::of(error.reason()).grpc), error.message())
+    let row = status::of(error.reason());
+    let code = code(row.grpc);
+    let Some(reason) = row.detail else {
+        return Status::new(code, error.message());
+    };
+    let topic = error.subject().map(|subject| subject.topic.clone());
+    let topic = topic.filter(|topic| !topic.is_empty());
+    let info = ErrorInfo {
+        reason: reason.to_owned(),
+        domain: DETAIL_DOMAIN.to_owned(),
+        metadata: topic
+            .map(|topic| ("topic".to_owned(), topic))
+            .into_iter()
+            .collect(),
+    };
+    let resource = error.subject().map(|subject| ResourceInfo {
+        resource_type: PUBSUB_RESOURCE.to_owned(),
+        resource_name: subject.pubsub.clone(),
+        owner: String::new(),
+        description: error.message().to_owned(),
+    });
+    let resource = resource.map(|resource| any(RESOURCE_INFO, &resource));
+    let details = std::iter::once(any(ERROR_INFO, &info)).chain(resource);
+    with_details(code, error.message(), details.collect())
 }
 
 /// A status with the detail that Dapr makes of an HTTP status: the message is also the reason.
 pub(super) fn with_info(code: Code, message: &str, http: u16, why: &str) -> Status {
     let info = ErrorInfo {
         reason: message.to_owned(),
-        domain: "dapr.io".to_owned(),
+        domain: DETAIL_DOMAIN.to_owned(),
         metadata: [
             ("http.code".to_owned(), http.to_string()),
             ("http.error_message".to_owned(), why.to_owned()),
         ]
         .into(),
     };
+    with_details(code, message, vec![any(ERROR_INFO, &info)])
+}
+
+fn with_details(code: Code, message: &str, details: Vec<Any>) -> Status {
     let details = rpc::Status {
         code: code as i32,
         message: message.to_owned(),
-        details: vec![Any {
-            type_url: "type.googleapis.com/google.rpc.ErrorInfo".to_owned(),
-            value: info.encode_to_vec(),
-        }],
+        details,
     };
     Status::with_details(code, message, details.encode_to_vec().into())
+}
+
+fn any(type_url: &str, message: &impl prost::Message) -> Any {
+    Any {
+        type_url: type_url.to_owned(),
+        value: message.encode_to_vec(),
+    }
 }
 
 fn code(code: GrpcCode) -> Code {
@@ -143,6 +189,31 @@ mod tests {
             status
                 .message()
                 .starts_with("cannot proxy request: missing")
+        );
+    }
+
+    #[test]
+    fn failures_of_pubsub_have_details() {
+        let error = Error::new(Reason::TopicForbidden, "no").about_topic("p", "t");
+        let status = failure(&error);
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::PermissionDenied, "no")
+        );
+        let details = rpc::Status::decode(status.details()).unwrap().details;
+        let [info, resource] = details.as_slice() else {
+            panic!("two details")
+        };
+        let info = ErrorInfo::decode(info.value.as_slice()).unwrap();
+        assert_eq!(info.reason, "DAPR_PUBSUB_FORBIDDEN");
+        assert_eq!(info.metadata["topic"], "t");
+        let resource = ResourceInfo::decode(resource.value.as_slice()).unwrap();
+        assert_eq!(
+            (
+                resource.resource_type.as_str(),
+                resource.resource_name.as_str()
+            ),
+            ("pubsub", "p")
         );
     }
 

@@ -6,6 +6,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 
+use super::details;
 use crate::api::status;
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::pipeline::Rejection;
@@ -22,6 +23,8 @@ struct ErrorBody<'a> {
     #[serde(rename = "errorCode")]
     code: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<details::Detail<'a>>,
 }
 
 /// Dapr's JSON body of a failure, or nothing with 204.
@@ -33,9 +36,15 @@ pub(crate) fn failure(error: &Error) -> Answer {
     let body = ErrorBody {
         code: row.code,
         message: error.message(),
+        details: details::of(error, &row),
     };
-    let mut answer = json(&body);
-    *answer.status_mut() = row.http;
+    json_with(row.http, &body)
+}
+
+/// A status with a JSON body.
+pub(super) fn json_with(status: StatusCode, value: &impl Serialize) -> Answer {
+    let mut answer = json(value);
+    *answer.status_mut() = status;
     answer
 }
 

@@ -6,7 +6,9 @@ use axum::body::Body;
 use serde::Serialize;
 
 use crate::blocks::error::Error;
-use crate::blocks::metadata::{AppConnection, AppHealth, DAPR_VERSION, LoadedComponent, Metadata};
+use crate::blocks::metadata::{
+    AppConnection, AppHealth, DAPR_VERSION, LoadedComponent, Metadata, Subscription,
+};
 
 use super::answer::{self, Answer};
 
@@ -19,6 +21,8 @@ struct View<'a> {
     enabled_features: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     components: Vec<ComponentView<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subscriptions: Vec<SubscriptionView<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     http_endpoints: Vec<EndpointView<'a>>,
     extended: &'a BTreeMap<String, String>,
@@ -42,6 +46,28 @@ struct ComponentView<'a> {
     version: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     capabilities: &'a [String],
+}
+
+#[derive(Serialize)]
+struct SubscriptionView<'a> {
+    pubsubname: &'a str,
+    topic: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<RuleView<'a>>,
+    #[serde(rename = "deadLetterTopic")]
+    dead_letter_topic: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct RuleView<'a> {
+    #[serde(rename = "match", skip_serializing_if = "str::is_empty")]
+    expression: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
 }
 
 #[derive(Serialize)]
@@ -99,6 +125,7 @@ pub(super) fn get(metadata: &Metadata) -> Answer {
         runtime_version: DAPR_VERSION,
         enabled_features: &now.facts.features,
         components: now.components.iter().map(component).collect(),
+        subscriptions: now.subscriptions.iter().map(subscription).collect(),
         http_endpoints: now
             .http_endpoints
             .iter()
@@ -137,6 +164,19 @@ fn component(component: &LoadedComponent) -> ComponentView<'_> {
         kind: &component.kind,
         version: &component.version,
         capabilities: &component.capabilities,
+    }
+}
+
+fn subscription(subscription: &Subscription) -> SubscriptionView<'_> {
+    let rules = subscription.rules.iter();
+    let rules = rules.map(|(expression, path)| RuleView { expression, path });
+    SubscriptionView {
+        pubsubname: &subscription.pubsub,
+        topic: &subscription.topic,
+        metadata: &subscription.metadata,
+        rules: rules.collect(),
+        dead_letter_topic: &subscription.dead_letter_topic,
+        kind: subscription.kind,
     }
 }
 

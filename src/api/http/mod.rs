@@ -32,11 +32,13 @@ use metrics::HttpMetrics;
 
 mod answer;
 pub mod cors;
+mod details;
 mod health;
 mod invoke;
 mod metadata;
 mod metrics;
 mod pipeline;
+mod publish;
 pub(crate) mod query;
 mod secrets;
 mod shutdown;
@@ -157,6 +159,7 @@ impl HttpApi {
             },
             RouteId::GetSecret | RouteId::GetBulkSecret => self.secret(found, &head, body).await,
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
+            RouteId::Publish | RouteId::BulkPublish => self.publish(found, &head, body).await,
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
             RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {
                 // By far the largest future: in a box of its own, other routes do not carry it.
@@ -192,6 +195,18 @@ impl HttpApi {
             Ok(key) => secrets::single(secrets, (&store, &key), rest).await,
             Err(_) => Ok(answer::bad_path()),
         }
+    }
+
+    async fn publish(&self, found: Match, head: &Parts, body: Body) -> Result<Answer, Error> {
+        let path = head.uri.path();
+        let (Ok(pubsub), Ok(topic)) = (found.param(0, path), found.param(1, path)) else {
+            return Ok(answer::bad_path());
+        };
+        let (publish, names, limit) = (&self.blocks.publish, (&*pubsub, &*topic), self.max_body);
+        if found.route().id == RouteId::BulkPublish {
+            return publish::bulk(publish, names, head, body, limit).await;
+        }
+        publish::single(publish, names, head, body, limit).await
     }
 
     /// What happens to every answer, whoever made it.

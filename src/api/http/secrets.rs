@@ -14,9 +14,6 @@ use crate::process::listener::Remote;
 use super::answer::{self, Answer};
 use super::query;
 
-/// What the query calls the parameters of a request: `metadata.version_id=15`.
-const PARAMETER_PREFIX: &str = "metadata.";
-
 /// The parts of a call beside its path.
 pub(super) struct Rest<'a> {
     pub(super) caller: Remote,
@@ -51,16 +48,10 @@ pub(super) async fn bulk(secrets: &Secrets, store: &str, rest: Rest<'_>) -> Resu
 }
 
 impl Rest<'_> {
-    /// The parameters in the query; of several with one name the first counts. A body changes
-    /// nothing, as in Dapr, but one that is no JSON object is refused.
+    /// The parameters in the query. A body changes nothing, as in Dapr, but one that is no JSON
+    /// object is refused.
     async fn parameters(self) -> Result<BTreeMap<String, String>, Error> {
-        let mut parameters = BTreeMap::new();
-        for (name, value) in query::pairs(self.query) {
-            if let Some(name) = name.strip_prefix(PARAMETER_PREFIX) {
-                let entry = parameters.entry(name.to_owned());
-                entry.or_insert_with(|| value.into_owned());
-            }
-        }
+        let parameters = query::parameters(self.query);
         if !self.body.is_end_stream() {
             let body = answer::read(self.body, self.max_body).await?;
             let is_object = serde_json::from_slice::<HashMap<String, IgnoredAny>>(&body).is_ok();

@@ -30,6 +30,8 @@ pub(super) struct AppConfig {
     pub(super) health: Option<HealthConfig>,
     /// Ask the app for its configuration at start.
     pub(super) discover: bool,
+    /// Ask the app what it subscribes to.
+    pub(super) subscribe: bool,
 }
 
 impl AppConfig {
@@ -39,6 +41,7 @@ impl AppConfig {
             problems.add(error.to_string());
             AppProtocol::Http
         });
+        let (discover, subscribe) = asked(args, problems);
         let concurrency = usize::try_from(args.app_max_concurrency).unwrap_or_default();
         Self {
             port: app_port(args, problems),
@@ -50,7 +53,8 @@ impl AppConfig {
             address: args.app_channel_address.clone(),
             max_concurrency: NonZeroUsize::new(concurrency),
             health: health(args, problems),
-            discover: discovers(args, problems),
+            discover,
+            subscribe,
         }
     }
 
@@ -121,35 +125,51 @@ fn health(args: &Args, problems: &mut Problems) -> Option<HealthConfig> {
     Some(health)
 }
 
-/// Whether the app is asked for its configuration. Nothing else is asked in this build, so that
-/// `subscribe` turns nothing off.
-fn discovers(args: &Args, problems: &mut Problems) -> bool {
+/// Whether the app is asked for its configuration, and what it subscribes to.
+fn asked(args: &Args, problems: &mut Problems) -> (bool, bool) {
     let names = args.disable_init_endpoints.iter().map(|name| name.trim());
-    let mut discovers = true;
+    let (mut config, mut subscribe) = (true, true);
     for name in names.filter(|name| !name.is_empty()) {
         match name {
-            "config" => discovers = false,
-            "subscribe" => {}
+            "config" => config = false,
+            "subscribe" => subscribe = false,
             other => problems.add(format!(
                 "invalid value for 'disable-init-endpoints': {other}; accepted are config, \
                  subscribe"
             )),
         }
     }
-    discovers
+    (config, subscribe)
+}
+
+/// The app at the start of the sidecar.
+pub(super) struct Meeting {
+    /// The road to the app, where there is one.
+    pub(super) channel: Option<AppChannel>,
+    /// Ask for its configuration.
+    pub(super) discover: bool,
+    /// Cancelled once the app listens and was asked.
+    pub(super) listens: CancellationToken,
+    /// What waits for it.
+    pub(super) starting: ReadinessGuard,
 }
 
 /// Waits for the app, says that the sidecar is ready, and watches the app's health until the end.
 pub(super) async fn follow(
-    app: Option<(AppChannel, bool)>,
-    starting: ReadinessGuard,
+    meeting: Meeting,
     started: Instant,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
+    let Meeting {
+        channel,
+        discover,
+        listens,
+        starting,
+    } = meeting;
     let meeting = async {
-        if let Some((channel, discover)) = &app {
+        if let Some(channel) = &channel {
             channel.wait_until_listening().await;
-            if *discover {
+            if discover {
                 channel.discover_config().await;
             }
         }
@@ -158,10 +178,11 @@ pub(super) async fn follow(
         () = shutdown.cancelled() => return Ok(()),
         () = meeting => {}
     }
+    listens.cancel();
     drop(starting);
     let elapsed = started.elapsed().as_millis();
     info!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms");
-    match app.and_then(|(channel, _)| channel.health_probe()) {
+    match channel.and_then(|channel| channel.health_probe()) {
         Some(probe) => probe.run(shutdown).await,
         None => {
             shutdown.cancelled().await;

@@ -8,6 +8,7 @@ use crate::api::Door;
 use crate::api::access::{Access, Rule};
 use crate::api::call_log::CallLog;
 use crate::blocks::metadata::{Facts, Live, LoadedComponent, Metadata};
+use crate::blocks::subscriptions::supervisor::Current;
 use crate::process::trace::Tracer;
 use crate::registry::Registry;
 use crate::registry::snapshot::{FailedComponent, NamedEndpoint};
@@ -58,7 +59,11 @@ fn rule(rule: &ApiRule) -> Rule {
 }
 
 /// What the metadata API tells of this sidecar.
-pub(super) fn metadata(config: &Config, registry: Arc<Registry>) -> Metadata {
+pub(super) fn metadata(
+    config: &Config,
+    registry: Arc<Registry>,
+    subscriptions: Current,
+) -> Metadata {
     let snapshot = registry.snapshot();
     let features = snapshot.configuration.features.iter();
     let facts = Facts {
@@ -70,7 +75,10 @@ pub(super) fn metadata(config: &Config, registry: Arc<Registry>) -> Metadata {
         app: config.app.connection(),
     };
     let has_token = config.tokens.are_required();
-    Metadata::new(facts, move || live(&registry, has_token))
+    Metadata::new(facts, move || Live {
+        subscriptions: subscriptions.views(),
+        ..live(&registry, has_token)
+    })
 }
 
 fn live(registry: &Registry, has_token: bool) -> Live {
@@ -91,6 +99,7 @@ fn live(registry: &Registry, has_token: bool) -> Live {
         format!("{name} since {}", httpdate::fmt_http_date(since))
     };
     Live {
+        subscriptions: Vec::new(),
         stores_down: now.stores_down().into_iter().map(down).collect(),
         components: now.components.iter().map(component).collect(),
         http_endpoints: now

@@ -1,6 +1,5 @@
 //! The sidecar as a whole: every socket bound, every part wired, then run until the end.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +9,18 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::sockets::{Addresses, Servers, Sockets};
-use super::{access, app, identity, peers, resources, traces};
+use super::{access, app, identity, messages, peers, resources, traces};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
+use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::blocks::subscriptions::streaming::Streaming;
+use crate::process::early_stop::EarlyStop;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
 use crate::process::serve::Limits;
@@ -36,6 +38,9 @@ const CONNECTIONS: usize = 4096;
 const STREAMS: u32 = 1000;
 /// The time for the answer to a forced shutdown to leave (Dapr 1.18).
 const FORCED_DELAY: Duration = Duration::from_millis(100);
+
+/// How long the servers may take beyond the graceful end to notice it themselves.
+const LATENESS: Duration = Duration::from_secs(1);
 
 /// How a sidecar ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,10 @@ pub struct Sidecar {
     stop: CancellationToken,
     forced: CancellationToken,
     block: Option<Duration>,
+    /// How long the end may take.
+    grace: Duration,
+    /// What takes messages in.
+    intake: EarlyStop,
     app_health: Option<watch::Receiver<bool>>,
 }
 
@@ -88,7 +97,7 @@ impl Sidecar {
         let metrics = configuration.metrics.enabled.then_some(metrics);
         sockets.serve_metrics(metrics, &mut tasks);
         let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
-        let door = resources::door(&config, &configuration, tracer)?;
+        let door = resources::door(&config, &configuration, tracer.clone())?;
         if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
             warn!("{}", resources::NO_TOKEN);
         }
@@ -107,11 +116,30 @@ impl Sidecar {
         let chosen = configuration.name_resolution.as_ref();
         let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
+        let intake = EarlyStop::new(&tasks.shutdown());
+        let incoming = messages::Incoming {
+            config: &config,
+            registry: &registry,
+            app: app.as_ref(),
+            tracer,
+        };
+        let messages = messages::start(incoming, &intake, &mut tasks);
         let blocks = Blocks {
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
-            metadata: Arc::new(resources::metadata(&config, registry.clone())),
+            metadata: Arc::new(resources::metadata(
+                &config,
+                registry.clone(),
+                messages.subscriptions,
+            )),
             pipeline: Pipeline::http(Arc::clone(&registry)),
+            publish: Arc::new(Publish::new(registry.clone(), &own.app_id, namespace)),
+            streaming: Arc::new(Streaming::new(
+                registry.clone(),
+                &own.app_id,
+                messages.streams,
+                tasks.shutdown(),
+            )),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };
@@ -119,9 +147,14 @@ impl Sidecar {
         Servers::new(limits, handshake, &mut tasks).start(sockets, &config.cors, &door, &blocks);
         drop(starting);
         let health = app.as_ref().map(AppChannel::healthy);
-        let app = app.map(|channel| (channel, config.app.discover));
+        let meeting = app::Meeting {
+            channel: app,
+            discover: config.app.discover,
+            listens: messages.app_listens,
+            starting: meeting_app,
+        };
         let stopping = tasks.shutdown();
-        tasks.spawn("app", app::follow(app, meeting_app, started, stopping));
+        tasks.spawn("app", app::follow(meeting, started, stopping));
         Ok(Self {
             addresses,
             tasks,
@@ -129,6 +162,8 @@ impl Sidecar {
             stop,
             forced,
             block: config.block,
+            grace: config.grace,
+            intake,
             app_health: health,
         })
     }
@@ -151,11 +186,17 @@ impl Sidecar {
                 () = self.stop.cancelled() => {}
             }
             let _not_ready = self.readiness.wait_for("shutdown");
+            // No new messages; the APIs go on, which the app may need for those in flight.
+            self.intake.stop();
             if let Some(time) = self.block {
                 block(time, self.app_health).await;
             }
+            let end = Instant::now() + self.grace + LATENESS;
+            // It has a limit of its own.
+            self.intake.done().await;
             shutdown.cancel();
-            std::future::pending::<Infallible>().await
+            tokio::time::sleep_until(end.into()).await;
+            warn!("The time for a graceful end is up");
         };
         tokio::select! {
             ended = self.tasks.finish() => ended?,
@@ -164,7 +205,7 @@ impl Sidecar {
                 warn!("Ending at once, as a caller asked");
                 return Ok(Ended::Forced);
             }
-            never = ending => match never {},
+            () = ending => return Ok(Ended::Drained),
         }
         info!("Daprd shutdown gracefully");
         Ok(Ended::Drained)
@@ -230,6 +271,8 @@ mod tests {
             stop: CancellationToken::new(),
             forced: CancellationToken::new(),
             block: None,
+            grace: Duration::from_secs(5),
+            intake: EarlyStop::new(&CancellationToken::new()),
             app_health: None,
         }
     }

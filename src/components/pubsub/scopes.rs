@@ -14,14 +14,16 @@ pub struct TopicScopes {
 }
 
 impl TopicScopes {
-    /// Reads `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`.
+    /// Reads `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`. A part
+    /// of the last two that names no app is an error: the app that was meant would be free to use
+    /// every topic.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let allowed = topics(reader.text(&["allowedTopics"])?.unwrap_or_default());
         Ok(Self {
             allowed: (!allowed.is_empty()).then_some(allowed),
             protected: topics(reader.text(&["protectedTopics"])?.unwrap_or_default()),
-            publishing: by_app(reader.text(&["publishingScopes"])?.unwrap_or_default()),
-            subscription: by_app(reader.text(&["subscriptionScopes"])?.unwrap_or_default()),
+            publishing: by_app(reader, "publishingScopes")?,
+            subscription: by_app(reader, "subscriptionScopes")?,
         })
     }
 
@@ -55,9 +57,111 @@ fn topics(list: &str) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty()).collect()
 }
 
-fn by_app(list: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let entries = list.split(';').filter_map(|entry| entry.split_once('='));
-    entries
-        .map(|(app_id, list)| (app_id.replace(' ', ""), topics(list)))
-        .collect()
+/// The topics of each app; those of several parts for one app add up.
+fn by_app(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
+    let list = reader.text(&[name])?.unwrap_or_default().replace(' ', "");
+    let mut apps = BTreeMap::<_, BTreeSet<_>>::new();
+    for part in list.split(';').filter(|part| !part.is_empty()) {
+        let (app_id, list) = match part.split_once('=') {
+            Some((app_id, list)) if !app_id.is_empty() && !list.contains('=') => (app_id, list),
+            _ => {
+                return Err(Error::Invalid {
+                    name,
+                    accepted: "a list of the form app1=topic1,topic2;app2=",
+                });
+            }
+        };
+        apps.entry(app_id.to_owned())
+            .or_default()
+            .extend(topics(list));
+    }
+    Ok(apps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::contract;
+
+    fn scopes(properties: &[(&str, &str)]) -> Result<TopicScopes, Error> {
+        let component = contract::component("pubsub.x", properties);
+        TopicScopes::read(&mut Reader::new(&component)?)
+    }
+
+    /// Which of these topics an app may publish to, and which it may subscribe to.
+    fn permitted(scopes: &TopicScopes, app_id: &str) -> [String; 2] {
+        let among = |permits: &dyn Fn(&str) -> bool| {
+            let topics = ["a", "b", "c"].into_iter();
+            topics.filter(|topic| permits(topic)).collect()
+        };
+        [
+            among(&|topic| scopes.permits_publishing(app_id, topic)),
+            among(&|topic| scopes.permits_subscribing(app_id, topic)),
+        ]
+    }
+
+    #[test]
+    fn each_list_restricts_as_dapr_says() {
+        for (properties, app, other) in [
+            (&[][..], ["abc", "abc"], ["abc", "abc"]),
+            (&[("allowedTopics", "")], ["abc", "abc"], ["abc", "abc"]),
+            (&[("allowedTopics", "a, b")], ["ab", "ab"], ["ab", "ab"]),
+            (&[("protectedTopics", "a")], ["bc", "bc"], ["bc", "bc"]),
+            (
+                &[("publishingScopes", "app=a,b;x=")],
+                ["ab", "abc"],
+                ["abc", "abc"],
+            ),
+            (
+                &[("publishingScopes", " a p p = a ; app = c;")],
+                ["ac", "abc"],
+                ["abc", "abc"],
+            ),
+            (
+                &[("subscriptionScopes", "app=")],
+                ["abc", ""],
+                ["abc", "abc"],
+            ),
+            (
+                &[
+                    ("protectedTopics", "a,b"),
+                    ("publishingScopes", "app=a"),
+                    ("subscriptionScopes", "other=b,c"),
+                ],
+                ["a", "c"],
+                ["c", "bc"],
+            ),
+            (
+                &[("allowedTopics", "a"), ("publishingScopes", "app=a,b")],
+                ["a", "a"],
+                ["a", "a"],
+            ),
+            (
+                &[("allowedTopics", "a,b"), ("protectedTopics", "b,c")],
+                ["a", "a"],
+                ["a", "a"],
+            ),
+        ] {
+            let scopes = scopes(properties).unwrap();
+            assert_eq!(permitted(&scopes, "app"), app, "{properties:?}");
+            assert_eq!(permitted(&scopes, "other"), other, "{properties:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_names_no_app_is_an_error() {
+        for (name, list) in [
+            ("publishingScopes", "app"),
+            ("publishingScopes", "app:a"),
+            ("subscriptionScopes", "app=a;=b"),
+            ("subscriptionScopes", "app=a,other=b"),
+        ] {
+            let error = scopes(&[(name, list)]).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+            assert!(error.contains("app1=topic1,topic2;app2="), "{error}");
+        }
+    }
 }

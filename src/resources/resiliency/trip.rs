@@ -1,20 +1,20 @@
 //! When a circuit breaker opens: an expression of CEL over what it counted.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use cel::{Context, Env, Program, Value};
+use cel::{Context, Program, Value};
 
-use crate::base::names::nearest;
+use crate::base::expression::{Limits, compile, environment};
 
 /// When a breaker opens for which nothing is said (Dapr 1.18).
 const DEFAULT: &str = "consecutiveFailures > 5";
-/// The longest expression in bytes. It is looked at after each failure.
-const MAX_BYTES: usize = 512;
-/// The most brackets and conditions, and the most characters of operators, those with them. The
-/// parser descends into each, and overflows the 2 MiB stack of a thread at 16 and 64 (debug build).
-const MAX_BRACKETS: usize = 8;
-const MAX_OPERATORS: usize = 32;
+/// How large an expression may be. It is looked at after each failure.
+const LIMITS: Limits = Limits {
+    bytes: 512,
+    brackets: 8,
+    operators: 32,
+};
 
 /// What a circuit breaker counted since it came into its state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,22 +103,8 @@ impl Trip {
     ///
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if text.len() > MAX_BYTES {
-            return Err(format!("has more than {MAX_BYTES} bytes"));
-        }
-        if text.matches(['(', '[', '{', '?']).count() > MAX_BRACKETS {
-            return Err(format!(
-                "has more than {MAX_BRACKETS} brackets and conditions"
-            ));
-        }
-        let operator = |c: char| c.is_ascii_punctuation() && c != '_';
-        if text.matches(operator).count() > MAX_OPERATORS {
-            return Err(format!("has more than {MAX_OPERATORS} operators"));
-        }
-        let program = environment()
-            .compile(text)
-            .map_err(|errors| format!("{text:?} is no expression of CEL: {}", plain(&errors)))?;
-        refuse_unknown_names(text, &program)?;
+        let known = Counts::default().named().map(|(name, _)| name);
+        let program = compile(text, &LIMITS, &known)?;
         let mut problem = None;
         let mut works = false;
         for counts in Counts::samples() {
@@ -150,42 +136,12 @@ impl Trip {
     }
 }
 
-/// The standard functions of CEL, made once.
-fn environment() -> &'static Arc<Env> {
-    static ENVIRONMENT: OnceLock<Arc<Env>> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| Arc::new(Env::stdlib()))
-}
-
 fn evaluate(program: &Program, counts: Counts) -> Result<Value, String> {
     let mut context = Context::with_env(Arc::clone(environment()));
     for (name, count) in counts.named() {
         context.add_variable_from_value(name, i64::from(count));
     }
     program.execute(&context).map_err(|error| error.to_string())
-}
-
-fn refuse_unknown_names(text: &str, program: &Program) -> Result<(), String> {
-    let known = Counts::default().named().map(|(name, _)| name);
-    let used = program.references();
-    let mut unknown: Vec<_> = used.variables();
-    unknown.retain(|name| !known.contains(name));
-    unknown.sort_unstable();
-    let Some(name) = unknown.first() else {
-        return Ok(());
-    };
-    let hint = nearest(name, known)
-        .map(|near| format!("; did you mean {near:?}?"))
-        .unwrap_or_default();
-    let known = known.join(", ");
-    Err(format!(
-        "{text:?} uses {name:?}, which is not known; accepted are {known}{hint}"
-    ))
-}
-
-/// The message of a parser in one line.
-fn plain(errors: &cel::ParseErrors) -> String {
-    let text = errors.to_string();
-    text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

@@ -81,13 +81,14 @@ fn sidecars_may_read_resources_in_named_namespaces_only() {
         json!([
             {
                 "apiGroups": ["dapr.io"],
-                "resources": ["components", "configurations", "httpendpoints", "resiliencies"],
+                "resources": [
+                    "components",
+                    "configurations",
+                    "httpendpoints",
+                    "resiliencies",
+                    "subscriptions",
+                ],
                 "verbs": verbs,
-            },
-            {
-                "apiGroups": ["dapr.io"],
-                "resources": ["subscriptions"],
-                "verbs": ["list"],
             },
             {"apiGroups": ["sidegate.dev"], "resources": ["sidecarpolicies"], "verbs": verbs},
         ])

@@ -64,6 +64,7 @@ impl Namespace {
             "configurations",
             "httpendpoints",
             "resiliencies",
+            "subscriptions",
         ];
         self.grant("dapr.io", &kinds, verbs).await;
         self.grant("sidegate.dev", &["sidecarpolicies"], verbs)

@@ -9,12 +9,13 @@ use crate::api_server::ApiServer;
 use crate::crds;
 
 /// The kinds of which something has an effect.
-const KINDS: [&str; 5] = [
+const KINDS: [&str; 6] = [
     "components.dapr.io",
     "configurations.dapr.io",
     "sidecarpolicies.sidegate.dev",
     "httpendpoints.dapr.io",
     "resiliencies.dapr.io",
+    "subscriptions.dapr.io",
 ];
 
 #[tokio::test]
@@ -101,21 +102,24 @@ async fn a_kind_that_is_installed_later_takes_effect_without_a_restart() {
 }
 
 #[tokio::test]
-async fn kinds_without_effect_are_named() {
+async fn subscriptions_are_read_in_the_version_that_takes_both_forms() {
     let namespace = Namespace::new("rights").await;
-    namespace
-        .grant("dapr.io", &["components", "subscriptions"], VERBS)
-        .await;
-    namespace.apply(&json!({
-        "apiVersion": "dapr.io/v2alpha1",
-        "kind": "Subscription",
-        "metadata": { "name": "orders" },
-        "spec": { "pubsubname": "bus", "topic": "orders", "routes": { "default": "/orders" } },
-    }));
-    let name = &namespace.name;
-    let expected = format!(
-        "Objects of kind Subscription in namespace \\\"{name}\\\", such as \\\"orders\\\", \
-         have no effect in this build"
-    );
-    namespace.log_until(&[], &[&expected]).await;
+    for (version, routes) in [
+        ("v1alpha1", json!({ "route": "/older" })),
+        ("v2alpha1", json!({ "routes": { "default": "/newer" } })),
+    ] {
+        let mut spec = json!({ "pubsubname": "bus", "topic": version });
+        let fields = routes.as_object().unwrap().clone();
+        spec.as_object_mut().unwrap().extend(fields);
+        namespace.apply(&json!({
+            "apiVersion": format!("dapr.io/{version}"),
+            "kind": "Subscription",
+            "metadata": { "name": version },
+            "spec": spec,
+        }));
+    }
+    let expected = ["v1alpha1", "v2alpha1"]
+        .map(|version| format!("Subscription loaded: {version} (topic {version} of bus)"));
+    let expected = expected.each_ref().map(String::as_str);
+    namespace.log_until(&[], &expected).await;
 }

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// `NAME: VALUE`
     #[arg(long)]
     header: Vec<String>,
+    /// A body of JSON, which is posted
+    #[arg(long)]
+    data: Option<String>,
     /// The status without which this command fails
     #[arg(long)]
     expect: Option<u16>,
@@ -21,12 +24,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let mut request = Request::get(args.url);
+    let mut request = match &args.data {
+        Some(_) => Request::post(args.url).header(CONTENT_TYPE, "application/json"),
+        None => Request::get(args.url),
+    };
     for header in &args.header {
         let (name, value) = header.split_once(':').context("a header without colon")?;
         request = request.header(name.trim(), value.trim());
     }
-    let response = send(request.body(Empty::new())?).await?;
+    let response = send(request.body(Full::from(args.data.unwrap_or_default()))?).await?;
     let status = response.status().as_u16();
     println!("{status}");
     println!("{}", String::from_utf8_lossy(response.body()));
@@ -37,7 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Sends a request and reads the whole answer.
-pub(crate) async fn send(mut request: Request<Empty<Bytes>>) -> anyhow::Result<Response<Bytes>> {
+pub(crate) async fn send(mut request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
     let authority = request.uri().authority().context("a URL without host")?;
     let address = (authority.host(), authority.port_u16().unwrap_or(80));
     let host = HeaderValue::from_str(authority.as_str())?;
@@ -61,8 +67,9 @@ pub(crate) async fn send(mut request: Request<Empty<Bytes>>) -> anyhow::Result<R
 }
 
 /// A request with the API token of the environment, where there is one.
-pub(crate) fn to_sidecar(path: &str) -> anyhow::Result<Request<Empty<Bytes>>> {
-    let mut request = Request::get(format!("http://127.0.0.1:3500{path}")).body(Empty::new())?;
+pub(crate) fn to_sidecar(path: &str) -> anyhow::Result<Request<Full<Bytes>>> {
+    let request = Request::get(format!("http://127.0.0.1:3500{path}"));
+    let mut request = request.body(Full::default())?;
     if let Ok(token) = std::env::var("DAPR_API_TOKEN") {
         let name = HeaderName::from_static("dapr-api-token");
         request.headers_mut().insert(name, token.parse()?);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Uri};
-use http_body_util::Empty;
+use http_body_util::Full;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     while !has_ended || sent < args.at_least {
         tokio::select! {
             _ = ticks.tick() => {
-                let request = Request::get(args.url.clone()).body(Empty::new())?;
+                let request = Request::get(args.url.clone()).body(Full::default())?;
                 flying.spawn(one(request));
                 sent += 1;
             }
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn one(request: Request<Empty<Bytes>>) -> Result<(), String> {
+async fn one(request: Request<Full<Bytes>>) -> Result<(), String> {
     match tokio::time::timeout(PATIENCE, send(request)).await {
         Ok(Ok(response)) if response.status() == 200 => Ok(()),
         Ok(Ok(response)) => {

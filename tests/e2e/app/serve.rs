@@ -1,11 +1,13 @@
 //! An application as users write it: ready when it listens, gone when its last request is answered.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -61,14 +63,37 @@ async fn answer(
     request: Request<Incoming>,
     app_id: &str,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, text) = match request.uri().path() {
-        "/healthz" => (StatusCode::OK, "ready".to_owned()),
-        "/front" => front(app_id).await,
+    let (status, text) = match (request.method(), request.uri().path()) {
+        (_, "/healthz") => (StatusCode::OK, "ready".to_owned()),
+        (&Method::GET, "/taken") => (StatusCode::OK, taken()),
+        (&Method::POST, "/orders" | "/later") => take(&request),
+        (_, "/front") => front(app_id).await,
         _ => method(&request),
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     Ok(response)
+}
+
+/// Where messages came to, those with the app token.
+static TAKEN: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
+
+fn take(request: &Request<Incoming>) -> (StatusCode, String) {
+    let answer = method(request);
+    if answer.0 == StatusCode::OK {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        *taken.entry(request.uri().path().to_owned()).or_default() += 1;
+    }
+    answer
+}
+
+fn taken() -> String {
+    let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let counts: Vec<_> = taken
+        .iter()
+        .map(|(path, count)| format!("{path} {count}"))
+        .collect();
+    counts.join(", ")
 }
 
 /// What users call: the answer is that of the application's own method, called through its sidecar.

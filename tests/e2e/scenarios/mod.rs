@@ -5,6 +5,7 @@ use crate::cluster::Cluster;
 mod certificates;
 mod install;
 mod invocation;
+mod messages;
 mod mistakes;
 mod neighbours;
 mod outage;
@@ -38,6 +39,11 @@ pub(crate) const ALL: &[Entry] = &[
         "invocation",
         "an app calls that of another pod, which sees its own token",
         invocation::reaches_the_app_of_another_pod,
+    ),
+    (
+        "messages",
+        "a topic by objects of the cluster: the app gets its messages, with its token",
+        messages::reach_the_app_with_its_token,
     ),
     (
         "rotation",

@@ -32,12 +32,8 @@ use sidegate::api::{Blocks, Door};
 use sidegate::app_channel::{AppChannel, AppChannelConfig};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::spiffe_id::SpiffeId;
-use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::{Forwarding, Invoke};
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
-use sidegate::blocks::pipeline::Pipeline;
-use sidegate::blocks::secrets::Secrets;
-use sidegate::blocks::shutdown::Shutdown;
 use sidegate::peers::Peers;
 use sidegate::peers::access_control::AccessControl;
 use sidegate::peers::identity::Mtls;
@@ -49,6 +45,7 @@ use sidegate::process::serve::{Handshake, Limits, Plain, serve};
 use sidegate::process::tasks::BoxError;
 use sidegate::registry::Registry;
 use sidegate::testing::http_client::send;
+use sidegate::testing::idle_blocks::idle_blocks;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -177,12 +174,9 @@ impl Sidecar {
             invoke = invoke.with_peers(peers, forwarding);
         }
         let blocks = Blocks {
-            health: Health::new(app_id, Readiness::new(), Readiness::new()),
             invoke: Arc::new(invoke),
             metadata: Arc::new(Metadata::new(facts, Live::default)),
-            pipeline: Pipeline::http(Registry::empty()),
-            secrets: Secrets::new(Registry::empty()),
-            shutdown: Shutdown::default(),
+            ..idle_blocks(app_id)
         };
         let mut door = Door {
             tokens: ApiTokens::new(setup.api_token.map(token)),

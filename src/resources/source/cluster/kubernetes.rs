@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::api::{ApiResource, DynamicObject};
 use kube::core::Status;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
@@ -196,13 +196,6 @@ impl Watch {
             cause,
         }
     }
-}
-
-/// The name of one object of a kind that is there, as far as it may be asked.
-pub async fn any(cluster: &Cluster, kind: &Kind, namespace: &str) -> Option<String> {
-    let one = ListParams::default().limit(1);
-    let listed = api(cluster, kind, namespace).list_metadata(&one).await;
-    listed.ok()?.items.into_iter().next()?.metadata.name
 }
 
 fn api(cluster: &Cluster, kind: &Kind, namespace: &str) -> Api<DynamicObject> {

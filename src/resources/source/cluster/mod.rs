@@ -70,14 +70,14 @@ pub const SIDECAR_POLICY: Kind = Kind {
     plural: "sidecarpolicies",
 };
 
-/// Kinds of Dapr's that have no effect in this build.
-pub const WITHOUT_EFFECT: [Kind; 1] = [Kind {
+/// Subscriptions, in the version that objects of the older are read in too.
+pub const SUBSCRIPTION: Kind = Kind {
     version: "v2alpha1",
-    api_version: "dapr.io/v2alpha1",
-    kind: "Subscription",
+    api_version: crate::resources::subscription::API_VERSION,
+    kind: crate::resources::subscription::KIND,
     plural: "subscriptions",
     ..COMPONENT
-}];
+};
 
 impl Kind {
     /// An object of this kind as a document. Of its metadata only the name is kept: what kubectl

@@ -1,0 +1,33 @@
+//! The building blocks of a sidecar without app and resources.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::api::Blocks;
+use crate::blocks::health::Health;
+use crate::blocks::invoke::Invoke;
+use crate::blocks::metadata::{Facts, Live, Metadata};
+use crate::blocks::pipeline::Pipeline;
+use crate::blocks::publish::Publish;
+use crate::blocks::secrets::Secrets;
+use crate::blocks::shutdown::Shutdown;
+use crate::blocks::subscriptions::streaming::{Streaming, Streams};
+use crate::process::readiness::Readiness;
+use crate::registry::Registry;
+
+/// The blocks of the sidecar of `app_id`; a test puts its own in the place of some.
+pub fn idle_blocks(app_id: &str) -> Blocks {
+    let registry = Registry::empty;
+    let (streams, stop) = (Streams::default(), CancellationToken::new());
+    Blocks {
+        health: Health::new(app_id, Readiness::new(), Readiness::new()),
+        invoke: Arc::new(Invoke::new(None, app_id, "", 1024, registry())),
+        metadata: Arc::new(Metadata::new(Facts::default(), Live::default)),
+        pipeline: Pipeline::http(registry()),
+        publish: Arc::new(Publish::new(registry(), app_id, "")),
+        secrets: Secrets::new(registry()),
+        shutdown: Shutdown::default(),
+        streaming: Arc::new(Streaming::new(registry(), app_id, streams, stop)),
+    }
+}

@@ -98,7 +98,7 @@ impl Consumers {
         } = one;
         let Spec { topic, .. } = &*wanted.spec;
         let (spec, shared) = (Arc::clone(&wanted.spec), Arc::clone(&self.shared));
-        let topic = Topic::new(&pubsub, &wanted.spec, &subscriber);
+        let messages = Topic::new(&pubsub, &wanted.spec, &subscriber);
         let consumer = match Consumer::new(Arc::clone(&pubsub), spec, subscriber, shared) {
             Ok(consumer) => consumer,
             Err(error) => {
@@ -114,7 +114,7 @@ impl Consumers {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let task = Task {
             before: self.ending.remove(&wanted.key),
-            topic,
+            topic: messages,
             batch: batch(&wanted.spec),
             consumer,
         };

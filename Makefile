@@ -7,7 +7,7 @@ VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml)
 IMAGE := dist/sidegate-$(VERSION)-$(ARCH).tar
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check cluster demo docs e2e image stores test
+.PHONY: help bench brokers check cluster demo docs e2e image stores test
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,21 +16,26 @@ check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path tests/sdk/rust/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	$(CARGO) clippy --locked --test cluster --test e2e --test stores -- -D warnings
+	$(CARGO) clippy --locked --test brokers --test cluster --test e2e --test stores -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
 	    $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test tidy --test chart
 	tests/cluster.sh chart
 
-test: ## Everything: in process, other languages, a real kube-apiserver, a real node
+test: ## Everything: in process, other languages, real stores, brokers, kube-apiserver and node
 	$(CARGO) test --locked
 	tests/others.sh $(TARGET_DIR)/debug/sidegate
 	tests/stores.sh $(TARGET_DIR)/debug/sidegate
+	tests/brokers.sh $(TARGET_DIR)/debug/sidegate
 	tests/cluster.sh api node
 
 stores: ## The part of `make test` that needs servers of secret stores
 	$(CARGO) build --locked
 	tests/stores.sh $(TARGET_DIR)/debug/sidegate
+
+brokers: ## The part of `make test` that needs message brokers
+	$(CARGO) build --locked
+	tests/brokers.sh $(TARGET_DIR)/debug/sidegate
 
 cluster: ## The part of `make test` that needs a kube-apiserver
 	tests/cluster.sh api

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use rustls::ClientConfig;
 
 use super::retry_after::retry_after;
 use super::secret_store::StoreError;
 use crate::process::tasks::with_causes;
 use crate::tls::client::{Trust, TrustError, client_config};
+use crate::tls::client_identity::ClientIdentity;
 
 /// How long a connection, its TLS handshake with it, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,17 +51,24 @@ pub(crate) enum Failed {
 impl HttpClient {
     /// A client that believes the servers of `trust`.
     pub(crate) fn new(trust: &Trust) -> Result<Self, ClientError> {
-        Self::build(trust, reqwest::Client::builder())
+        Self::build(client_config(trust)?, reqwest::Client::builder())
+    }
+
+    /// The same, showing a certificate to servers that ask for one.
+    pub(crate) fn showing(trust: &Trust, identity: &ClientIdentity) -> Result<Self, ClientError> {
+        let config = identity.shown_by(client_config(trust)?);
+        Self::build(config, reqwest::Client::builder())
     }
 
     /// The same without the proxies of the environment, for servers of the machine itself.
     pub(crate) fn direct(trust: &Trust) -> Result<Self, ClientError> {
-        Self::build(trust, reqwest::Client::builder().no_proxy())
+        let builder = reqwest::Client::builder().no_proxy();
+        Self::build(client_config(trust)?, builder)
     }
 
-    fn build(trust: &Trust, builder: reqwest::ClientBuilder) -> Result<Self, ClientError> {
+    fn build(config: ClientConfig, builder: reqwest::ClientBuilder) -> Result<Self, ClientError> {
         let client = builder
-            .tls_backend_preconfigured(client_config(trust)?)
+            .tls_backend_preconfigured(config)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -161,6 +170,12 @@ pub(crate) fn path_segment(text: &str) -> Option<String> {
         .remove(b'~');
     let is_way = matches!(text, "" | "." | "..");
     (!is_way).then(|| percent_encoding::utf8_percent_encode(text, ESCAPED).to_string())
+}
+
+/// A URL as the client takes it.
+#[cfg(test)]
+pub(crate) fn normalised(url: &str) -> String {
+    reqwest::Url::parse(url).unwrap().to_string()
 }
 
 #[cfg(test)]

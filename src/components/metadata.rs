@@ -157,6 +157,21 @@ impl<'a> Reader<'a> {
         )
     }
 
+    /// A duration: Go's form, or whole milliseconds, as Dapr's clients of some servers have it.
+    pub fn duration_or_millis(
+        &mut self,
+        names: &[&'static str],
+    ) -> Result<Option<Duration>, Error> {
+        self.parsed(
+            names,
+            "a duration, such as \"1m30s\" or whole milliseconds",
+            |text| {
+                let millis = text.parse().ok().map(Duration::from_millis);
+                millis.or_else(|| parse_go_duration(text).ok())
+            },
+        )
+    }
+
     /// A whole number of a range.
     pub fn number(
         &mut self,
@@ -283,6 +298,11 @@ mod tests {
         let seconds = |seconds| Ok(Some(Duration::from_secs(seconds)));
         assert_eq!(reader.duration(&["a"]), seconds(30));
         assert_eq!(reader.duration(&["b"]), seconds(60));
+        assert_eq!(
+            reader.duration_or_millis(&["a"]),
+            Ok(Some(Duration::from_millis(30)))
+        );
+        assert_eq!(reader.duration_or_millis(&["b"]), seconds(60));
         assert_eq!(reader.bytes(&["d"]), Ok(Some(4 << 20)));
         assert_eq!(
             reader.duration(&["c"]).unwrap_err().to_string(),

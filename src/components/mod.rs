@@ -8,6 +8,8 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
+#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+mod client_tls;
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
@@ -17,7 +19,16 @@ mod http_client;
 pub mod message;
 pub mod metadata;
 pub mod middleware;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(any(feature = "rabbitmq", feature = "nats"))]
+mod pauses;
+pub mod pluggable;
 pub mod pubsub;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
 mod retry_after;
 pub mod secret_store;
 
@@ -101,6 +112,14 @@ pub enum Error {
         /// The types that the category has.
         accepted: String,
     },
+    /// The same, where no pluggable component has the type either.
+    #[error("{unknown}; nor is there a pluggable component: {why}")]
+    NotPlugged {
+        /// What this build says of the type.
+        unknown: Box<Error>,
+        /// Where it was looked for, or what was found there.
+        why: String,
+    },
     /// A setting that cannot be used.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -119,6 +138,17 @@ impl Error {
         }
     }
 
+    /// A type that this build was made without.
+    #[cfg_attr(
+        all(feature = "nats", feature = "rabbitmq"),
+        allow(dead_code, reason = "this build has them all")
+    )]
+    fn lacks(what: &str, feature: &str) -> Self {
+        Self::Init(format!(
+            "this build cannot {what}: it was made without the feature {feature:?}"
+        ))
+    }
+
     /// Dapr's code of this failure, which its messages carry in brackets.
     pub fn code(&self) -> &'static str {
         match self {
@@ -126,6 +156,7 @@ impl Error {
             | Self::UnknownSecretStore { .. }
             | Self::UnknownMiddleware { .. }
             | Self::UnknownType { .. }
+            | Self::NotPlugged { .. }
             | Self::UnservedMiddleware { .. } => "CREATE_COMPONENT_FAILURE",
             Self::Metadata(_) | Self::Init(_) => "INIT_COMPONENT_FAILURE",
         }

@@ -13,7 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["base"]),
     ("tls", &["base", "process"]),
     ("resources", &["base", "process", "tls"]),
-    ("components", BELOW),
+    (
+        "components",
+        &["base", "proto", "process", "tls", "resources"],
+    ),
     ("auth", BELOW),
     (
         "app_channel",
@@ -65,6 +68,12 @@ struct Home {
     homes: &'static [&'static str],
 }
 
+const RABBITMQ: &[&str] = &[
+    "src/components/rabbitmq",
+    "src/components/pubsub/rabbitmq",
+    "src/components/binding/rabbitmq",
+];
+
 const HOMES: &[Home] = &[
     Home {
         path: &["axum"],
@@ -76,9 +85,30 @@ const HOMES: &[Home] = &[
             "src/api/grpc",
             "src/api/internal",
             "src/app_channel/grpc",
+            "src/components/pluggable",
             "src/peers",
             "src/process/trace/export",
         ],
+    },
+    Home {
+        path: &["redis"],
+        homes: &[
+            "src/components/redis/",
+            "src/components/pubsub/redis/",
+            "src/components/binding/redis",
+        ],
+    },
+    Home {
+        path: &["lapin"],
+        homes: RABBITMQ,
+    },
+    Home {
+        path: &["async_rs"],
+        homes: RABBITMQ,
+    },
+    Home {
+        path: &["async_nats"],
+        homes: &["src/components/nats", "src/components/pubsub/jetstream"],
     },
     Home {
         path: &["kube"],

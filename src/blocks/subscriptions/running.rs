@@ -182,10 +182,10 @@ impl Task {
         if let Some(before) = &self.before {
             tokio::select! {
                 () = before.cancelled() => {}
+                // Also where it is stopped meanwhile: the next in line waits for this one.
                 () = sleep(HANDOVER) => {
                     warn!(source = self.topic.name(), "Earlier messages are in flight still");
                 }
-                () = stop.cancelled() => {}
             }
         }
         intake::run(&self.topic, Arc::new(self.consumer), self.batch, stop).await;

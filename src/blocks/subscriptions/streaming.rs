@@ -295,14 +295,6 @@ mod tests {
         assert_eq!(streams.watch().borrow().streams().len(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_that_gets_no_messages_ends_with_an_error() {
-        let (streaming, streams, _stop) = streaming();
-        let error = streaming.open(wanted("p", "t")).await.err().unwrap();
-        assert_eq!(error.reason(), Reason::SubscribeFailed);
-        assert_eq!(streams.watch().borrow().streams().len(), 0);
-    }
-
     #[tokio::test]
     async fn when_the_sidecar_stops_a_stream_stays_until_its_last_delivery_ended() {
         let (streaming, streams, stop) = streaming();

@@ -6,6 +6,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::message::{BrokerError, Intake, Metadata};
+use super::metadata::{Error, Reader};
+
+pub mod cron;
+#[cfg(feature = "remote")]
+pub mod http;
+pub mod queue;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
+
+/// The operation of nearly every output binding: it sends the data.
+pub const CREATE: &str = "create";
 
 /// One operation of an output binding.
 #[derive(Clone, Debug)]
@@ -70,8 +83,68 @@ pub struct BindingComponent {
 /// What the metadata of a binding may say, whatever its type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BindingSettings {
-    /// `direction`: where it names the input, the app is not asked whether it wants the events.
-    pub direction: Option<String>,
+    /// `direction`, where it is there.
+    pub direction: Option<Direction>,
     /// `route`: the path of events at an HTTP app, in place of the name.
     pub route: Option<String>,
+}
+
+/// The ways of a binding that its metadata names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Direction {
+    /// It is an input. The app is not asked whether it wants the events.
+    pub input: bool,
+    /// It is an output.
+    pub output: bool,
+}
+
+impl BindingSettings {
+    /// Reads `direction` and `route`.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
+        let direction = reader.text(&["direction"])?.filter(|text| !text.is_empty());
+        let route = reader.text(&["route"])?.filter(|text| !text.is_empty());
+        Ok(Self {
+            direction: direction.map(Direction::parse).transpose()?,
+            route: route.map(str::to_owned),
+        })
+    }
+}
+
+impl Direction {
+    /// Reads `input`, `output`, or both with a comma.
+    fn parse(text: &str) -> Result<Self, Error> {
+        let mut direction = Self::default();
+        for way in text.split(',') {
+            match way.trim().to_lowercase().as_str() {
+                "input" => direction.input = true,
+                "output" => direction.output = true,
+                _ => {
+                    return Err(Error::Invalid {
+                        name: "direction",
+                        accepted: "\"input\", \"output\" or \"input, output\"",
+                    });
+                }
+            }
+        }
+        Ok(direction)
+    }
+}
+
+impl BindingComponent {
+    /// A component with the ways that its type has, as far as its settings name them.
+    pub fn new(
+        input: Option<Arc<dyn InputBinding>>,
+        output: Option<Arc<dyn OutputBinding>>,
+        settings: BindingSettings,
+    ) -> Self {
+        let direction = settings.direction.unwrap_or(Direction {
+            input: true,
+            output: true,
+        });
+        Self {
+            input: input.filter(|_| direction.input),
+            output: output.filter(|_| direction.output),
+            settings,
+        }
+    }
 }

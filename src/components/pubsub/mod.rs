@@ -9,6 +9,12 @@ use super::message::{BrokerError, Intake, Metadata};
 use scopes::TopicScopes;
 
 pub mod in_memory;
+#[cfg(feature = "nats")]
+pub mod jetstream;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod scopes;
 
 /// A message on its way to a broker.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use dapr::dapr::proto::runtime::v1::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Said;
-use dapr::dapr::proto::runtime::v1::subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Told;
-use dapr::dapr::proto::runtime::v1::topic_event_response::TopicEventResponseStatus as Processed;
-use dapr::dapr::proto::runtime::v1::{
+use dapr::dapr::proto::runtime::v1 as proto;
+use proto::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Said;
+use proto::subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Told;
+use proto::topic_event_response::TopicEventResponseStatus as Processed;
+use proto::{
     SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsRequestInitialAlpha1,
     SubscribeTopicEventsRequestProcessedAlpha1, SubscribeTopicEventsResponseAlpha1,
     TopicEventRequest, TopicEventResponse,
@@ -57,9 +58,10 @@ impl Stream {
             let token = token.parse().unwrap();
             request.metadata_mut().insert("dapr-api-token", token);
         }
-        let answer = whole.client().await.subscribe_topic_events_alpha1(request);
+        let mut client = whole.client().await;
+        let answer = client.subscribe_topic_events_alpha1(request).await?;
         Ok(Self {
-            events: answer.await?.into_inner(),
+            events: answer.into_inner(),
             answers,
         })
     }

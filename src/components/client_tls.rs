@@ -1,0 +1,153 @@
+//! The TLS settings of brokers: texts or files that become a client's configuration.
+
+use rustls::ClientConfig;
+
+use super::Error;
+use super::metadata::{self, Reader};
+use crate::base::secret::Secret;
+use crate::tls::client::{Trust, client_config};
+use crate::tls::client_identity::ClientIdentity;
+
+/// The largest file of certificates.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// The names of the settings of one kind of broker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names {
+    /// The CA certificates that are believed, in place of those of the system.
+    pub(super) authority: &'static str,
+    /// The certificate that the client shows.
+    pub(super) certificate: &'static str,
+    /// Its private key.
+    pub(super) key: &'static str,
+}
+
+/// Reads the settings: each a text in PEM form, or the path of a file with one. `None` where none
+/// of them is given.
+///
+/// # Errors
+///
+/// A file that cannot be read, a certificate without its key, and texts that are neither.
+pub(super) async fn read(
+    reader: &mut Reader<'_>,
+    names: Names,
+) -> Result<Option<ClientConfig>, Error> {
+    let authority = pem(reader, names.authority).await?;
+    let certificate = pem(reader, names.certificate).await?;
+    let key = pem(reader, names.key).await?;
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some(
+            ClientIdentity::parse(&certificate, &key)
+                .map_err(|error| Error::Init(error.to_string()))?,
+        ),
+        (None, None) => None,
+        (Some(_), None) => return Err(goes_with(names.certificate, names.key)),
+        (None, Some(_)) => return Err(goes_with(names.key, names.certificate)),
+    };
+    if authority.is_none() && identity.is_none() {
+        return Ok(None);
+    }
+    let roots = authority.map(|pem| pem.expose().to_owned());
+    let trust = Trust {
+        roots,
+        ..Trust::default()
+    };
+    let mut config = config(&trust)?;
+    if let Some(identity) = identity {
+        config = identity.shown_by(config);
+    }
+    Ok(Some(config))
+}
+
+/// A client that believes what the system believes.
+pub(super) fn of_system() -> Result<ClientConfig, Error> {
+    config(&Trust::default())
+}
+
+fn config(trust: &Trust) -> Result<ClientConfig, Error> {
+    let mut config = client_config(trust).map_err(|error| Error::Init(error.to_string()))?;
+    // No broker speaks HTTP.
+    config.alpn_protocols.clear();
+    Ok(config)
+}
+
+fn goes_with(given: &str, missing: &str) -> Error {
+    Error::Init(format!("{given:?} is given without {missing:?}"))
+}
+
+async fn pem(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<Secret>, Error> {
+    let Some(text) = reader.text(&[name])?.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    if text.contains("-----BEGIN") {
+        return Ok(Some(Secret::new(text)));
+    }
+    // The value may be anything, so that no message shows it.
+    let invalid = || metadata::Error::Invalid {
+        name,
+        accepted: "a text in PEM form or the path of a file with one",
+    };
+    let file = tokio::fs::metadata(text).await.map_err(|_| invalid())?;
+    if !file.is_file() || file.len() > MAX_FILE_BYTES {
+        return Err(invalid().into());
+    }
+    let text = tokio::fs::read_to_string(text).await;
+    Ok(Some(Secret::new(text.map_err(|_| invalid())?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::certificates::Authority;
+    use crate::testing::contract;
+
+    const NAMES: Names = Names {
+        authority: "caCert",
+        certificate: "clientCert",
+        key: "clientKey",
+    };
+
+    async fn read_from(properties: &[(&str, &str)]) -> Result<bool, String> {
+        let component = contract::component("pubsub.x", properties);
+        let mut reader = Reader::new(&component).unwrap();
+        let read = read(&mut reader, NAMES).await;
+        read.map(|config| config.is_some())
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn takes_texts_and_files() {
+        let authority = Authority::new();
+        let (root, own) = (authority.certificate(), authority.issue(&["client"]));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, &root).unwrap();
+        let file = file.to_str().unwrap();
+        assert_eq!(read_from(&[]).await, Ok(false));
+        assert_eq!(read_from(&[("caCert", &root)]).await, Ok(true));
+        assert_eq!(read_from(&[("caCert", file)]).await, Ok(true));
+        let pair = [("clientCert", &*own.certificate), ("clientKey", &*own.key)];
+        assert_eq!(read_from(&pair).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn refuses_halves_and_what_is_no_certificate_without_showing_it() {
+        let own = Authority::new().issue(&["client"]);
+        for (properties, expected) in [
+            (
+                vec![("clientCert", &*own.certificate)],
+                "\"clientCert\" is given without \"clientKey\"",
+            ),
+            (
+                vec![("clientKey", &*own.key)],
+                "\"clientKey\" is given without \"clientCert\"",
+            ),
+            (
+                vec![("caCert", "hunter2")],
+                "the value of \"caCert\" is not a text in PEM form or the path of a file with one",
+            ),
+        ] {
+            assert_eq!(read_from(&properties).await, Err(expected.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Components without a sidecar around them.
+
+use bytes::Bytes;
+use sidegate::base::environment::Environment;
+use sidegate::base::secret::Secret;
+use sidegate::components::binding::{BindingComponent, BindingFailure, BindingRequest};
+use sidegate::components::catalog::{Backend, Host, build as build_backend};
+use sidegate::components::message::{BrokerError, Intake, Metadata, Settlement};
+use sidegate::components::{Error, ResolvedComponent, ResolvedProperty};
+use sidegate::process::kubernetes::Access;
+
+/// Makes a component of a type for the app `counter`.
+pub(crate) async fn build(
+    component_type: &str,
+    properties: &[(&str, &str)],
+) -> Result<Backend, Error> {
+    let property = |&(name, value): &(&str, &str)| ResolvedProperty {
+        name: name.to_owned(),
+        value: Secret::new(value),
+    };
+    let component = ResolvedComponent {
+        name: "c".to_owned(),
+        component_type: component_type.to_owned(),
+        version: "v1".to_owned(),
+        properties: properties.iter().map(property).collect(),
+    };
+    let host = Host {
+        environment: &Environment::default(),
+        cluster: &Access::InCluster,
+        app_id: "counter",
+    };
+    build_backend(&component, host).await
+}
+
+/// Makes a binding.
+pub(crate) async fn binding(component_type: &str, properties: &[(&str, &str)]) -> BindingComponent {
+    match build(component_type, properties).await {
+        Ok(Backend::Binding(binding)) => binding,
+        Ok(_) => panic!("{component_type} is no binding"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The operation `create` of a binding.
+pub(crate) async fn create(
+    binding: &BindingComponent,
+    data: &'static str,
+    metadata: &[(&str, &str)],
+) -> Result<(), BindingFailure> {
+    let metadata = metadata.iter();
+    let request = BindingRequest {
+        operation: "create".to_owned(),
+        data: Bytes::from_static(data.as_bytes()),
+        metadata: metadata
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    };
+    let output = binding.output.as_ref().unwrap();
+    output.invoke(request).await.map(drop)
+}
+
+/// The next message of an intake, dealt with.
+pub(crate) async fn next_settled(
+    intake: &mut Box<dyn Intake>,
+) -> Result<(Bytes, Metadata), BrokerError> {
+    let delivery = intake.next().await?;
+    delivery.acknowledge.settle(Settlement::Done(None)).await?;
+    Ok((delivery.data, delivery.metadata))
+}

@@ -1,0 +1,20 @@
+//! Messages over real brokers, on loopback: `tests/brokers.sh` gets them and names their folder.
+//!
+//! Every message is counted from publisher to app: one that was accepted and never arrives fails
+//! its test, those that arrive more than once are printed.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::print_stdout,
+    reason = "what is counted is for whoever reads the test"
+)]
+
+mod counting;
+mod direct;
+mod faults;
+mod jetstream;
+mod proxy;
+mod rabbitmq;
+mod redis;
+mod servers;
+mod sidecar;

@@ -1,0 +1,118 @@
+//! The whole sidecar as a program of its own, that a test kills and starts again.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
+use sidegate::testing::eventually::eventually;
+use sidegate::testing::http_client::send;
+
+use crate::servers::Server;
+
+/// A running sidecar. It is killed when it is dropped.
+pub(crate) struct Sidecar(Server);
+
+impl Sidecar {
+    /// Starts a sidecar of the app `counter` with these resources, as YAML, and waits until it is
+    /// ready. Without an address of the app there is none.
+    pub(crate) async fn start(app: Option<SocketAddr>, resources: &str) -> Self {
+        Self::with_environment(app, resources, &[]).await
+    }
+
+    /// The same with more of an environment.
+    pub(crate) async fn with_environment(
+        app: Option<SocketAddr>,
+        resources: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let resources = resources.to_owned();
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let environment: Vec<_> = environment.iter().map(owned).collect();
+        let server = Server::run(move |address, folder| {
+            let path = folder.join("resources");
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::write(path.join("resources.yaml"), &resources).unwrap();
+            let mut command = Command::new(program());
+            command
+                .args(["sidecar", "--app-id", "counter", "--log-level", "debug"])
+                .args(["--dapr-grpc-port", "0", "--metrics-port", "0"])
+                .args(["--dapr-http-port", &address.port().to_string()])
+                .arg("--resources-path")
+                .arg(path)
+                .env_clear()
+                .envs(environment.iter().map(|(name, value)| (name, value)));
+            if let Some(app) = app {
+                command.args(["--app-port", &app.port().to_string()]);
+            }
+            command
+        })
+        .await;
+        let sidecar = Self(server);
+        sidecar.is_ready().await;
+        sidecar
+    }
+
+    /// Kills it, without a chance to settle anything.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// Starts it again, and waits until it is ready.
+    pub(crate) async fn start_again(&mut self) {
+        self.0.start_again().await;
+        self.is_ready().await;
+    }
+
+    /// What it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        self.0.printed()
+    }
+
+    /// Publishes `{"id": ID}` to a topic of the component `pubsub`, and says whether it was
+    /// accepted.
+    pub(crate) async fn publish(&self, topic: &str, id: u64) -> bool {
+        let path = format!("/v1.0/publish/pubsub/{topic}");
+        let (status, _) = self.post(&path, &json!({"id": id}).to_string()).await;
+        status.is_success()
+    }
+
+    /// Publishes several at once in one call; all are accepted or the call has failed.
+    pub(crate) async fn publish_bulk(&self, topic: &str, ids: std::ops::Range<u64>) -> bool {
+        let entry = |id: u64| {
+            let event = json!({"id": id});
+            json!({"entryId": id.to_string(), "event": event, "contentType": "application/json"})
+        };
+        let entries: Vec<_> = ids.map(entry).collect();
+        let path = format!("/v1.0-alpha1/publish/bulk/pubsub/{topic}");
+        let (status, _) = self.post(&path, &json!(entries).to_string()).await;
+        status.is_success()
+    }
+
+    /// Asks for a path with a body of JSON.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> (StatusCode, String) {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let answer = send(self.0.address(), request).await;
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        (answer.status(), text)
+    }
+
+    async fn is_ready(&self) {
+        eventually("the sidecar is ready", async || {
+            let request = Request::get("/v1.0/healthz/outbound").body(Full::default());
+            let answer = send(self.0.address(), request.unwrap()).await;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+}
+
+/// The program under test.
+pub(crate) fn program() -> std::ffi::OsString {
+    std::env::var_os("SIDEGATE").expect("run with tests/brokers.sh")
+}

@@ -337,7 +337,7 @@ async fn several_messages_are_delivered_each() {
     let whole = Whole::start().await;
     let body = r#"[
         {"entryId":"1","event":{"n": 1.0},"contentType":"application/json"},
-        {"entryId":"2","event":"text","contentType":"text/plain"},
+        {"entryID":"2","event":"text","contentType":"text/plain"},
         {"entryId":"3","event":"aGk=","contentType":"application/octet-stream"},
         {"entryId":"4","event":{"id":"own","data":4},"contentType":"application/cloudevents+json"},
         {"entryId":"5","event":{"raw":true},"contentType":"application/json",

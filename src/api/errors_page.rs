@@ -32,6 +32,7 @@ const ALL: &[Reason] = &[
     Reason::DeadlineExceeded,
     Reason::ProxyRefused,
     Reason::AppSpeaksHttp,
+    Reason::BindingFailed,
 ];
 
 const INTRODUCTION: &str = "\

@@ -26,6 +26,8 @@ pub enum RouteId {
     GetBulkSecret,
     /// One secret.
     GetSecret,
+    /// An operation of an output binding.
+    InvokeBinding,
     /// Service invocation by path.
     Invoke,
     /// Everything else: service invocation by header, or an unknown path.
@@ -60,7 +62,7 @@ pub struct Route {
 }
 
 /// Every route. The first one that matches counts. The last one matches everything.
-pub const ROUTES: [Route; 9] = [
+pub const ROUTES: [Route; 10] = [
     Route {
         id: RouteId::Healthz,
         methods: &[Method::GET],
@@ -116,6 +118,14 @@ pub const ROUTES: [Route; 9] = [
         on_public: false,
         exempt: false,
         api_name: "secrets",
+    },
+    Route {
+        id: RouteId::InvokeBinding,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/bindings/{name}",
+        on_public: false,
+        exempt: false,
+        api_name: "bindings",
     },
     Route {
         id: RouteId::Invoke,

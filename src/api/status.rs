@@ -48,6 +48,7 @@ impl Row {
     pub(super) fn category(&self) -> &'static str {
         match self.code {
             "ERR_DIRECT_INVOKE" => "service-invocation",
+            "ERR_INVOKE_OUTPUT_BINDING" => "binding",
             "ERR_PERMISSION_DENIED" => "secret",
             code if code.starts_with("ERR_SECRET_") => "secret",
             code if code.contains("HEALTH") => "health",
@@ -93,6 +94,7 @@ pub fn of(reason: Reason) -> Row {
         Reason::DeadlineExceeded => row(504, "ERR_DIRECT_INVOKE", DeadlineExceeded),
         Reason::ProxyRefused => row(500, "ERR_DIRECT_INVOKE", Unimplemented),
         Reason::AppSpeaksHttp => row(500, "ERR_DIRECT_INVOKE", Unavailable),
+        Reason::BindingFailed => row(500, "ERR_INVOKE_OUTPUT_BINDING", Internal),
     }
 }
 

@@ -37,11 +37,7 @@ pub(super) async fn invoke(
             (metadata, Ok(message))
         }
         Err(status) => {
-            let failure = GrpcFailure {
-                code: status.code() as i32,
-                message: status.message().to_owned(),
-                details: Bytes::copy_from_slice(status.details()),
-            };
+            let failure = failure(&status);
             (own_failure(status)?, Err(failure))
         }
     };
@@ -73,6 +69,34 @@ where
             Some(error) => Err(*error),
             None => Ok(Err(status)),
         },
+    }
+}
+
+/// The same with metadata as headers, and the status as it is handed on.
+pub(super) async fn callback<M, R>(
+    channel: &AppChannel,
+    (road, path): (Road, &'static str),
+    headers: HeaderMap,
+    message: M,
+) -> Result<Result<R, GrpcFailure>, Error>
+where
+    M: prost::Message + Send + Sync + 'static,
+    R: prost::Message + Default + Send + Sync + 'static,
+{
+    let metadata = MetadataMap::from_headers(headers);
+    let request = tonic::Request::from_parts(metadata, tonic::Extensions::default(), message);
+    let answer = unary(channel, road, path, request).await?;
+    Ok(match answer {
+        Ok(answer) => Ok(answer.into_inner()),
+        Err(status) => Err(failure(&status)),
+    })
+}
+
+fn failure(status: &Status) -> GrpcFailure {
+    GrpcFailure {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Bytes::copy_from_slice(status.details()),
     }
 }
 

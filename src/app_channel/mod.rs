@@ -34,7 +34,7 @@ use tracing::warn;
 use crate::process::body::{
     Body as RequestBody, CollectError, Exceeded, Limited, boxed, collect, whole,
 };
-use crate::proto::grpc_answer::GrpcAnswer;
+use crate::proto::grpc_answer::{GrpcAnswer, GrpcFailure};
 use transport::Transport;
 
 /// Why a call to the app did not get an answer. The texts are for clients; the inner error goes to
@@ -186,6 +186,22 @@ impl AppChannel {
         R: prost::Message + Default + Send + Sync + 'static,
     {
         grpc::unary(self, road, path, request).await
+    }
+
+    /// The same for callers who know no gRPC: metadata and a message go, a message or the status
+    /// that the app gave comes back.
+    pub async fn callback<M, R>(
+        &self,
+        road: Road,
+        path: &'static str,
+        metadata: HeaderMap,
+        message: M,
+    ) -> Result<Result<R, GrpcFailure>, Error>
+    where
+        M: prost::Message + Send + Sync + 'static,
+        R: prost::Message + Default + Send + Sync + 'static,
+    {
+        grpc::callback(self, (road, path), metadata, message).await
     }
 
     /// Reads a request body that has to be held in memory.

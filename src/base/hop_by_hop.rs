@@ -27,6 +27,11 @@ pub fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a header belongs to one connection, whatever it says.
+pub fn is(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// The names that `Connection` lists. `keep-alive`, which nearly all of them are, goes anyway.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     let lists = headers.get_all(CONNECTION).into_iter();

@@ -50,6 +50,8 @@ pub enum Reason {
     ProxyRefused,
     /// The app speaks HTTP, and the call is gRPC.
     AppSpeaksHttp,
+    /// The output binding is not there, does not have the operation, or failed.
+    BindingFailed,
 }
 
 /// A failure of a building block: a reason for programs, and a text for the client.

@@ -25,6 +25,14 @@ pub struct LoadedBinding {
     pub component: BindingComponent,
 }
 
+impl LoadedBinding {
+    /// The path of its events at an HTTP app.
+    pub fn route(&self) -> &str {
+        let route = self.component.settings.route.as_deref();
+        route.unwrap_or(&self.name)
+    }
+}
+
 /// The placeholder that, anywhere in a component of pub/sub, keeps its topics apart by namespace
 /// (Dapr 1.18).
 const NAMESPACE: &str = "{namespace}";

@@ -10,6 +10,7 @@ use sidegate::api::routes::Surface;
 use sidegate::api::{Blocks, Door};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::token::Token;
+use sidegate::blocks::bindings::output::OutputBindings;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::Invoke;
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
@@ -47,6 +48,7 @@ async fn start(surface: Surface, token: Option<&str>, cors: Cors) -> Api {
         ..Live::default()
     };
     let blocks = Blocks {
+        bindings: Arc::new(OutputBindings::new(Registry::empty(), None)),
         health: Health::new("app", Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, "app", "", 1024, Registry::empty())),
         metadata: Arc::new(Metadata::new(facts, live)),

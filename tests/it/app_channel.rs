@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dapr::dapr::proto::runtime::v1::{
+    BindingEventRequest, BindingEventResponse, ListInputBindingsResponse,
+};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
@@ -162,6 +165,20 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
                 ended = probe.run(CancellationToken::new()) => panic!("ended: {ended:?}"),
                 seen = healthy.wait_for(|healthy| *healthy) => assert!(*seen.unwrap()),
             }
+        }
+        Road::BindingProbe | Road::BindingEventHttp => {
+            let mut request = Request::new(Bytes::new());
+            *request.headers_mut() = headers;
+            channel.call_http(road, request).await.unwrap();
+        }
+        Road::ListInputBindings => {
+            let answer = channel.callback(road, road.row().name, headers, ());
+            let _: ListInputBindingsResponse = answer.await.unwrap().unwrap();
+        }
+        Road::BindingEventGrpc => {
+            let event = BindingEventRequest::default();
+            let answer = channel.callback(road, road.row().name, headers, event);
+            let _: BindingEventResponse = answer.await.unwrap().unwrap();
         }
         other => panic!("{other:?} has no case yet"),
     }

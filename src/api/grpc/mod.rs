@@ -26,6 +26,7 @@ use super::call_log::{self, CallLog};
 use super::{Blocks, Door};
 use metrics::GrpcMetrics;
 
+mod bindings;
 pub(super) mod invoke;
 mod metadata;
 mod metrics;
@@ -49,6 +50,8 @@ pub enum MethodId {
     GetSecret,
     /// Every secret of a store.
     GetBulkSecret,
+    /// An operation of an output binding.
+    InvokeBinding,
     /// Ends the process.
     Shutdown,
 }
@@ -65,7 +68,7 @@ pub struct Method {
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 6] = [
+pub const METHODS: [Method; 7] = [
     Method {
         id: MethodId::InvokeService,
         path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
@@ -90,6 +93,11 @@ pub const METHODS: [Method; 6] = [
         id: MethodId::GetBulkSecret,
         path: "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
         api_name: "secrets",
+    },
+    Method {
+        id: MethodId::InvokeBinding,
+        path: "/dapr.proto.runtime.v1.Dapr/InvokeBinding",
+        api_name: "bindings",
     },
     Method {
         id: MethodId::Shutdown,
@@ -200,6 +208,10 @@ impl GrpcApi {
             }
             MethodId::GetBulkSecret => {
                 let answer = async move |request| secrets::bulk(&blocks.secrets, request).await;
+                unary::serve(request, limit, answer).await
+            }
+            MethodId::InvokeBinding => {
+                let answer = async move |request| bindings::invoke(&blocks.bindings, request).await;
                 unary::serve(request, limit, answer).await
             }
             MethodId::Shutdown => {

@@ -6,6 +6,7 @@ mod config;
 mod flags;
 mod identity;
 mod listen;
+mod messages;
 mod mtls;
 mod notices;
 mod peers;

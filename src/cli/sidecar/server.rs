@@ -1,6 +1,5 @@
 //! The sidecar as a whole: every socket bound, every part wired, then run until the end.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use tracing::{info, warn};
 
 use super::config::Config;
 use super::sockets::{Addresses, Servers, Sockets};
-use super::{access, app, identity, peers, resources, traces};
+use super::{access, app, identity, messages, peers, resources, traces};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
 use crate::blocks::health::Health;
@@ -19,6 +18,7 @@ use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::process::early_stop::EarlyStop;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
 use crate::process::serve::Limits;
@@ -36,6 +36,9 @@ const CONNECTIONS: usize = 4096;
 const STREAMS: u32 = 1000;
 /// The time for the answer to a forced shutdown to leave (Dapr 1.18).
 const FORCED_DELAY: Duration = Duration::from_millis(100);
+
+/// How long the servers may take beyond the graceful end to notice it themselves.
+const LATENESS: Duration = Duration::from_secs(1);
 
 /// How a sidecar ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,10 @@ pub struct Sidecar {
     stop: CancellationToken,
     forced: CancellationToken,
     block: Option<Duration>,
+    /// How long the end may take.
+    grace: Duration,
+    /// What takes messages in.
+    intake: EarlyStop,
     app_health: Option<watch::Receiver<bool>>,
 }
 
@@ -107,7 +114,10 @@ impl Sidecar {
         let chosen = configuration.name_resolution.as_ref();
         let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
+        let intake = EarlyStop::new(&tasks.shutdown());
+        let messages = messages::start(&config, &registry, app.as_ref(), &intake, &mut tasks);
         let blocks = Blocks {
+            bindings: messages.bindings,
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
             metadata: Arc::new(resources::metadata(&config, registry.clone())),
@@ -129,6 +139,8 @@ impl Sidecar {
             stop,
             forced,
             block: config.block,
+            grace: config.grace,
+            intake,
             app_health: health,
         })
     }
@@ -151,11 +163,17 @@ impl Sidecar {
                 () = self.stop.cancelled() => {}
             }
             let _not_ready = self.readiness.wait_for("shutdown");
+            // No new messages; the APIs go on, which the app may need for those in flight.
+            self.intake.stop();
             if let Some(time) = self.block {
                 block(time, self.app_health).await;
             }
+            let end = Instant::now() + self.grace + LATENESS;
+            // It has a limit of its own.
+            self.intake.done().await;
             shutdown.cancel();
-            std::future::pending::<Infallible>().await
+            tokio::time::sleep_until(end.into()).await;
+            warn!("The time for a graceful end is up");
         };
         tokio::select! {
             ended = self.tasks.finish() => ended?,
@@ -164,7 +182,7 @@ impl Sidecar {
                 warn!("Ending at once, as a caller asked");
                 return Ok(Ended::Forced);
             }
-            never = ending => match never {},
+            () = ending => return Ok(Ended::Drained),
         }
         info!("Daprd shutdown gracefully");
         Ok(Ended::Drained)
@@ -230,6 +248,8 @@ mod tests {
             stop: CancellationToken::new(),
             forced: CancellationToken::new(),
             block: None,
+            grace: Duration::from_secs(5),
+            intake: EarlyStop::new(&CancellationToken::new()),
             app_health: None,
         }
     }

@@ -32,6 +32,7 @@ use sidegate::api::{Blocks, Door};
 use sidegate::app_channel::{AppChannel, AppChannelConfig};
 use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::spiffe_id::SpiffeId;
+use sidegate::blocks::bindings::output::OutputBindings;
 use sidegate::blocks::health::Health;
 use sidegate::blocks::invoke::{Forwarding, Invoke};
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
@@ -177,6 +178,7 @@ impl Sidecar {
             invoke = invoke.with_peers(peers, forwarding);
         }
         let blocks = Blocks {
+            bindings: Arc::new(OutputBindings::new(Registry::empty(), None)),
             health: Health::new(app_id, Readiness::new(), Readiness::new()),
             invoke: Arc::new(invoke),
             metadata: Arc::new(Metadata::new(facts, Live::default)),

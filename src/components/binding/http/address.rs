@@ -98,7 +98,9 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
 }
 
 fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string().replace('#', "%23")
+    utf8_percent_encode(text, ENCODED)
+        .to_string()
+        .replace('#', "%23")
 }
 
 /// A path as it stands in a URL. Neither it nor what a server may decode it to has segments that
@@ -149,7 +151,11 @@ mod tests {
             ("http://h/a", "x?y=z", "http://h/a/x?y=z"),
             ("http://h/a?code=1", "x?y=z", "http://h/a/x?code=1&y=z"),
             ("http://h/a?code=1", "", "http://h/a?code=1"),
-            ("http://h/a", "//other.example/x", "http://h/a/other.example/x"),
+            (
+                "http://h/a",
+                "//other.example/x",
+                "http://h/a/other.example/x",
+            ),
             ("http://h/a", "http://other/", "http://h/a/http://other/"),
             ("http://h/a", "@other/", "http://h/a/@other/"),
             ("http://h/a", "x?next=../y#z", "http://h/a/x?next=../y%23z"),
@@ -162,8 +168,16 @@ mod tests {
     #[test]
     fn no_path_leads_upwards() {
         for path in [
-            "..", "../x", "a/../../x", "a/./x", "%2e%2e/x", ".%2E/x", "a%2F..%2F..%2Fx", "..\\x",
-            "..%5Cx", "a\\..\\..\\x",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/./x",
+            "%2e%2e/x",
+            ".%2E/x",
+            "a%2F..%2F..%2Fx",
+            "..\\x",
+            "..%5Cx",
+            "a\\..\\..\\x",
         ] {
             let error = below("http://h/a", path).unwrap_err();
             assert_eq!(error, "it has a segment \".\" or \"..\"", "{path}");

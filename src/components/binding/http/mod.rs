@@ -69,7 +69,8 @@ impl Http {
             client: client(reader).await?,
             address,
             token: token(reader)?,
-            error_if_not_2xx: error_if_not_2xx.is_none_or(|text| text.is_empty() || is_truthy(text)),
+            error_if_not_2xx: error_if_not_2xx
+                .is_none_or(|text| text.is_empty() || is_truthy(text)),
             response_timeout: response_timeout.unwrap_or(RESPONSE_TIMEOUT),
             max_answer_bytes: usize::try_from(max_answer_bytes).unwrap_or(usize::MAX),
             failures: LogRate::default(),
@@ -250,7 +251,10 @@ async fn client(reader: &mut Reader<'_>) -> Result<HttpClient, Error> {
     let roots = pem(reader, "MTLSRootCA").await?;
     let certificate = pem(reader, "MTLSClientCert").await?;
     let key = pem(reader, "MTLSClientKey").await?;
-    if reader.text(&["MTLSRenegotiation"])?.is_some_and(|text| text != "RenegotiateNever") {
+    if reader
+        .text(&["MTLSRenegotiation"])?
+        .is_some_and(|text| text != "RenegotiateNever")
+    {
         warn!("\"MTLSRenegotiation\" has no effect: TLS 1.3 has no renegotiation");
     }
     let trust = Trust {
@@ -284,7 +288,9 @@ async fn pem(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<Secre
     let read = read_file(Path::new(text)).await;
     // The text may be a key that is no PEM, so that it is not shown.
     let read = read.map_err(|problem| {
-        Error::Init(format!("the value of {name:?} is neither PEM nor a file of it: {problem}"))
+        Error::Init(format!(
+            "the value of {name:?} is neither PEM nor a file of it: {problem}"
+        ))
     })?;
     Ok(Some(Secret::new(read)))
 }

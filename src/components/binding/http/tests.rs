@@ -64,7 +64,10 @@ async fn sends_what_it_is_told() {
         ];
         http.invoke(request(operation, &metadata)).await.unwrap();
         let asked = app.recorded().pop().unwrap();
-        assert_eq!((asked.method.as_str(), &*asked.body), (method, body.as_bytes()));
+        assert_eq!(
+            (asked.method.as_str(), &*asked.body),
+            (method, body.as_bytes())
+        );
         assert_eq!(asked.uri, "/base/7?x=y");
         assert_eq!(asked.header("x-tenant"), ["acme"]);
         assert_eq!(asked.header("traceparent"), ["t"]);
@@ -74,9 +77,14 @@ async fn sends_what_it_is_told() {
         let content_type = asked.header("content-type");
         assert_eq!(content_type.is_empty(), body.is_empty(), "{operation}");
     }
-    http.invoke(request("post", &[("Content-Type", "text/x")])).await.unwrap();
+    http.invoke(request("post", &[("Content-Type", "text/x")]))
+        .await
+        .unwrap();
     let asked = app.recorded().pop().unwrap();
-    assert_eq!((asked.uri.path(), asked.header("content-type")), ("/base", vec!["text/x"]));
+    assert_eq!(
+        (asked.uri.path(), asked.header("content-type")),
+        ("/base", vec!["text/x"])
+    );
 }
 
 #[tokio::test]
@@ -92,14 +100,20 @@ async fn tells_status_and_headers_also_of_a_failure() {
     })
     .await;
     let http = binding(&app, &[]).await;
-    let fine = http.invoke(request("get", &[("path", "?200")])).await.unwrap();
+    let fine = http
+        .invoke(request("get", &[("path", "?200")]))
+        .await
+        .unwrap();
     assert_eq!(fine.data.as_deref(), Some(&b"said"[..]));
     assert_eq!(fine.metadata["statusCode"], "200");
     assert_eq!(fine.metadata["status"], "200 OK");
     assert_eq!(fine.metadata["X-Request-Id"], "7, 8");
     for (status, may_heal) in [(307, false), (404, false), (429, true), (503, true)] {
         let path = format!("?{status}");
-        let failure = http.invoke(request("get", &[("path", &path)])).await.unwrap_err();
+        let failure = http
+            .invoke(request("get", &[("path", &path)]))
+            .await
+            .unwrap_err();
         assert_eq!(failure.text, format!("received status code {status}"));
         assert_eq!(failure.metadata["statusCode"], status.to_string());
         assert_eq!(failure.may_heal, may_heal);
@@ -108,9 +122,18 @@ async fn tells_status_and_headers_also_of_a_failure() {
         assert_eq!(taken.metadata["statusCode"], status.to_string());
     }
     let lenient = binding(&app, &[("errorIfNot2XX", "false")]).await;
-    assert!(lenient.invoke(request("get", &[("path", "?404")])).await.is_ok());
+    assert!(
+        lenient
+            .invoke(request("get", &[("path", "?404")]))
+            .await
+            .is_ok()
+    );
     // A redirect was an answer: nobody went after it.
-    assert!(app.recorded().iter().all(|asked| asked.uri.path() == "/base"));
+    assert!(
+        app.recorded()
+            .iter()
+            .all(|asked| asked.uri.path() == "/base")
+    );
 }
 
 #[tokio::test]
@@ -120,9 +143,14 @@ async fn the_security_token_is_the_components_own() {
         ("Authorization: Bearer", "Bearer hunter2"),
         ("Authorization", "hunter2"),
     ] {
-        let settings = [("securityToken", "hunter2"), ("securityTokenHeader", header)];
+        let settings = [
+            ("securityToken", "hunter2"),
+            ("securityTokenHeader", header),
+        ];
         let http = binding(&app, &settings).await;
-        http.invoke(request("get", &[("Authorization", "another")])).await.unwrap();
+        http.invoke(request("get", &[("Authorization", "another")]))
+            .await
+            .unwrap();
         let asked = app.recorded().pop().unwrap();
         assert_eq!(asked.header("authorization"), [expected]);
     }
@@ -133,7 +161,10 @@ async fn refuses_what_it_cannot_send() {
     let app = FakeApp::start().await;
     let http = binding(&app, &[]).await;
     for (metadata, expected) in [
-        (("path", "../admin"), "metadata \"path\": it has a segment \".\" or \"..\""),
+        (
+            ("path", "../admin"),
+            "metadata \"path\": it has a segment \".\" or \"..\"",
+        ),
         (("X Y", "1"), "metadata \"X Y\" is not a header"),
         (("X-Y", "a\r\nb: c"), "metadata \"X-Y\" is not a header"),
     ] {
@@ -157,10 +188,17 @@ async fn answers_and_their_time_have_limits() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let roots = Authority::new().certificate();
-    let settings = [("url", url.as_str()), ("mtlsRootCA", &roots), ("responseTimeout", "10ms")];
+    let settings = [
+        ("url", url.as_str()),
+        ("mtlsRootCA", &roots),
+        ("responseTimeout", "10ms"),
+    ];
     let http = start(&settings).await.unwrap();
     let failure = http.invoke(request("get", &[])).await.unwrap_err();
-    assert_eq!((failure.text.as_str(), failure.may_heal), ("no answer within 10ms", true));
+    assert_eq!(
+        (failure.text.as_str(), failure.may_heal),
+        ("no answer within 10ms", true)
+    );
     drop(silent);
     let failure = http.invoke(request("get", &[])).await.unwrap_err();
     assert!(failure.may_heal, "{}", failure.text);
@@ -173,13 +211,20 @@ async fn says_what_cannot_be_used_and_shows_no_value() {
     let url = ("url", "https://h/");
     for (settings, expected) in [
         (vec![], "url not set"),
-        (vec![("url", "hunter2")], "url: a URL begins with http:// or https://"),
+        (
+            vec![("url", "hunter2")],
+            "url: a URL begins with http:// or https://",
+        ),
         (
             vec![url, ("securityToken", "hunter2")],
             "\"securityToken\" and \"securityTokenHeader\" go together: give both",
         ),
         (
-            vec![url, ("securityToken", "hunter2\n"), ("securityTokenHeader", "A")],
+            vec![
+                url,
+                ("securityToken", "hunter2\n"),
+                ("securityTokenHeader", "A"),
+            ],
             "the value of \"securityToken\" is not a text that a header can hold",
         ),
         (

@@ -80,6 +80,14 @@ const HOMES: &[Home] = &[
         ],
     },
     Home {
+        path: &["croner"],
+        homes: &["src/components/binding/cron"],
+    },
+    Home {
+        path: &["jiff"],
+        homes: &["src/components/binding/cron"],
+    },
+    Home {
         path: &["kube"],
         homes: &["kubernetes.rs"],
     },

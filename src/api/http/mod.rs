@@ -157,9 +157,7 @@ impl HttpApi {
                 Err(_) => Ok(answer::bad_path()),
             },
             RouteId::GetSecret | RouteId::GetBulkSecret => self.secret(found, &head, body).await,
-            RouteId::InvokeBinding if self.surface == Surface::Api => {
-                return self.binding(found, &head, body).await;
-            }
+            RouteId::InvokeBinding => return self.binding(found, &head, body).await,
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
             RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {

@@ -100,7 +100,7 @@ impl Consumer {
         let name = &*self.binding.name;
         let event = Event {
             binding: name.to_owned(),
-            route: self.binding.route().to_owned(),
+            route: self.binding.route(),
             data: delivery.data,
             metadata: delivery.metadata,
         };

@@ -64,7 +64,7 @@ impl From<app_channel::Error> for Unanswered {
 
 async fn ask(app: &AppChannel, binding: &LoadedBinding) -> Result<bool, Unanswered> {
     if !app.config().protocol.is_grpc() {
-        return Ok(http::probe(app, binding.route()).await?);
+        return Ok(http::probe(app, &binding.route()).await?);
     }
     match grpc::list(app).await {
         Ok(names) => Ok(names.contains(&binding.name)),

@@ -30,9 +30,8 @@ pub(super) async fn deliver(app: &AppChannel, event: &Event) -> Result<Answer, R
 }
 
 fn request(method: Method, route: &str, body: Bytes) -> Result<Request<Bytes>, Error> {
-    let target = format!("/{}", route.trim_start_matches('/'));
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() = target.parse::<Uri>().map_err(|_| Error::Request)?;
+    *request.uri_mut() = route.parse::<Uri>().map_err(|_| Error::Request)?;
     Ok(request)
 }

@@ -38,9 +38,7 @@ impl LoadedBinding {
     /// The path of its events at an HTTP app, escaped, with the slash at its beginning.
     pub fn route(&self) -> String {
         let route = self.component.settings.route.clone();
-        route.unwrap_or_else(|| {
-            format!("/{}", utf8_percent_encode(&self.name, ESCAPED))
-        })
+        route.unwrap_or_else(|| format!("/{}", utf8_percent_encode(&self.name, ESCAPED)))
     }
 }
 

@@ -197,10 +197,17 @@ mod tests {
 
     #[test]
     fn a_route_is_a_path() {
-        for (text, expected) in [("", None), ("a/b", Some("/a/b")), ("/a?b=c", Some("/a?b=c"))] {
+        for (text, expected) in [
+            ("", None),
+            ("a/b", Some("/a/b")),
+            ("/a?b=c", Some("/a?b=c")),
+        ] {
             assert_eq!(read("route", text).unwrap().route.as_deref(), expected);
         }
         let error = read("route", "a b").unwrap_err();
-        assert!(error.starts_with("the value of \"route\" is not a path"), "{error}");
+        assert!(
+            error.starts_with("the value of \"route\" is not a path"),
+            "{error}"
+        );
     }
 }

@@ -53,6 +53,7 @@ fn needs_token(route: RouteId, method: &Method) -> bool {
         | RouteId::Shutdown
         | RouteId::GetBulkSecret
         | RouteId::GetSecret
+        | RouteId::InvokeBinding
         | RouteId::Invoke
         | RouteId::Fallback => true,
     }
@@ -71,6 +72,7 @@ fn path(route: &Route) -> String {
     path.replace("{*path}", "m")
         .replace("{store}", "s")
         .replace("{key}", "k")
+        .replace("{name}", "n")
 }
 
 /// A connection of a client, over which calls go one after the other.

@@ -10,7 +10,7 @@ use crate::app_channel::{self, AppChannel};
 use crate::registry::messaging::LoadedBinding;
 
 /// From the first to the longest pause before the app is asked again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// Whether the app wants the events of a binding. One whose `direction` says that it is an input
 /// is wanted without a question. A question without an answer is asked again, without end: no

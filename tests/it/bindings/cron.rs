@@ -3,6 +3,8 @@
 use dapr::dapr::proto::runtime::v1::BindingEventResponse;
 use sidegate::testing::eventually::eventually;
 use sidegate::testing::fake_app::FakeApp;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use super::grpc_app::GrpcApp;
 use super::*;
@@ -80,32 +82,24 @@ async fn a_question_that_fails_is_asked_again_and_never_means_no() {
 }
 
 #[tokio::test]
-async fn an_app_that_comes_late_is_asked_then() {
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = reserved.local_addr().unwrap();
+async fn an_app_that_says_nothing_in_time_is_asked_again() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let resources = Resources::new();
     resources.cron("tick", &[]);
-    let sidecar = resources
-        .start(address, &["--app-binding-options-timeout=50ms"], &[])
-        .await;
-    // It takes connections and answers nobody.
-    let (mut connection, _) = reserved.accept().unwrap();
-    let mut asked = [0; 13];
-    std::io::Read::read_exact(&mut connection, &mut asked).unwrap();
-    drop((connection, reserved));
-    let app = tokio::net::TcpListener::bind(address).await.unwrap();
-    let first = async {
-        loop {
-            let (mut connection, _) = app.accept().await.unwrap();
-            let mut begin = [0; 13];
-            let read = tokio::io::AsyncReadExt::read_exact(&mut connection, &mut begin).await;
-            if read.is_ok() && &begin == b"OPTIONS /tick" {
-                break;
-            }
+    let flags = ["--app-binding-options-timeout=50ms"];
+    let address = silent.local_addr().unwrap();
+    let _sidecar = resources.start(address, &flags, &[]).await;
+    let mut open = Vec::new();
+    let mut asked = 0;
+    while asked < 2 {
+        let (mut connection, _) = silent.accept().await.unwrap();
+        let mut begin = [0; 13];
+        let read = connection.read_exact(&mut begin).await;
+        if read.is_ok() && &begin == b"OPTIONS /tick" {
+            asked += 1;
         }
-    };
-    first.await;
-    drop(sidecar);
+        open.push(connection);
+    }
 }
 
 #[tokio::test]
@@ -143,13 +137,7 @@ async fn a_policy_tries_again_within_one_event() {
     })
     .await;
     let resources = Resources::new();
-    resources.cron("tick", &[]).write(
-        "resiliency.yaml",
-        "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata:\n  name: r\nspec:\n  \
-         policies:\n    retries:\n      twice:\n        policy: constant\n        duration: 1ms\n        \
-         maxRetries: 2\n  targets:\n    components:\n      tick:\n        inbound:\n          \
-         retry: twice\n",
-    );
+    resources.cron("tick", &[]).retry_twice("tick", "inbound");
     let _sidecar = resources.start(app.address(), &[], &[]).await;
     let times = eventually("two events", async || {
         let posts = app

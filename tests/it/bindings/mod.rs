@@ -58,6 +58,17 @@ impl Resources {
         self.component(name, "bindings.cron", &all)
     }
 
+    /// A policy that tries calls of a component twice again.
+    fn retry_twice(&self, component: &str, direction: &str) -> &Self {
+        let text = format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata:\n  name: r\nspec:\n  \
+             policies:\n    retries:\n      twice: {{policy: constant, duration: 1ms, \
+             maxRetries: 2}}\n  targets:\n    components:\n      {component}:\n        \
+             {direction}:\n          retry: twice\n"
+        );
+        self.write("resiliency.yaml", &text)
+    }
+
     /// A sidecar of the app at `app`.
     async fn start(&self, app: SocketAddr, flags: &[&str], variables: &[(&str, &str)]) -> Running {
         let port = format!("--app-port={}", app.port());

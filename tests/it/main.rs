@@ -4,6 +4,7 @@
 
 mod api;
 mod app_channel;
+mod bindings;
 mod demo;
 mod inject_command;
 mod injection;

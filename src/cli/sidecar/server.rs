@@ -98,9 +98,7 @@ impl Sidecar {
         sockets.serve_metrics(metrics, &mut tasks);
         let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
         let door = resources::door(&config, &configuration, tracer.clone())?;
-        if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
-            warn!("{}", resources::NO_TOKEN);
-        }
+        resources::warn_if_open(&registry, &door);
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
         let namespace = peers::namespace(own.namespace.as_deref());
         let addresses = sockets.addresses();
@@ -125,6 +123,7 @@ impl Sidecar {
         };
         let messages = messages::start(incoming, &intake, &mut tasks);
         let blocks = Blocks {
+            bindings: messages.bindings,
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
             metadata: Arc::new(resources::metadata(

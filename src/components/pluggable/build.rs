@@ -11,7 +11,7 @@ use super::pubsub::PluggablePubSub;
 use super::secret_store::PluggableStore;
 use super::service::Service;
 use crate::base::secret::Secret;
-use crate::components::binding::{BindingComponent, BindingSettings};
+use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
 use crate::components::catalog::Host;
 use crate::components::metadata::Reader;
 use crate::components::pubsub::PubSubComponent;
@@ -64,8 +64,10 @@ pub(in crate::components) async fn binding(
     let found = find(component, host, &ways, unknown).await?;
     let mut reader = Reader::new(component)?;
     let settings = BindingSettings::read(&mut reader)?;
-    let (mut input, mut output): (Option<Arc<dyn InputBinding>>, Option<Arc<dyn OutputBinding>>) =
-        (None, None);
+    let (mut input, mut output): (
+        Option<Arc<dyn InputBinding>>,
+        Option<Arc<dyn OutputBinding>>,
+    ) = (None, None);
     for &service in &found.services {
         let open = found.open(service, component, properties(component));
         match service {

@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use crate::app_channel::AppChannel;
+use crate::blocks::publish::Publish;
 use crate::blocks::subscriptions;
-use crate::blocks::subscriptions::streaming::Streams;
+use crate::blocks::subscriptions::streaming::{Streaming, Streams};
 use crate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
 use crate::process::early_stop::EarlyStop;
 use crate::process::tasks::Tasks;
@@ -20,8 +21,10 @@ pub(super) struct Messages {
     pub(super) subscriptions: Current,
     /// Cancel it once the app listens.
     pub(super) app_listens: CancellationToken,
-    /// The streams that the app opens.
-    pub(super) streams: Streams,
+    /// Opens streams that subscribe.
+    pub(super) streaming: Arc<Streaming>,
+    /// Publishes.
+    pub(super) publish: Arc<Publish>,
 }
 
 /// What messages come through.
@@ -32,7 +35,7 @@ pub(super) struct Incoming<'a> {
     pub(super) tracer: Tracer,
 }
 
-/// Starts the task that keeps subscriptions running.
+/// Starts the task that keeps subscriptions running, and makes what publishes.
 pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Tasks) -> Messages {
     let Incoming {
         config,
@@ -49,15 +52,18 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         listens: app_listens.clone(),
     });
     let streams = Streams::default();
-    let supervisor = Supervisor::new(Arc::clone(registry), &own.app_id, app, streams.clone())
-        .in_namespace(own.namespace.as_deref().unwrap_or_default())
+    let (app_id, namespace) = (&own.app_id, own.namespace.as_deref().unwrap_or_default());
+    let supervisor = Supervisor::new(Arc::clone(registry), app_id, app, streams.clone())
+        .in_namespace(namespace)
         .traced_by(tracer);
     let subscriptions = supervisor.current();
     let running = supervisor.run(intake.part(), config.grace, tasks.shutdown());
     tasks.spawn("subscriptions", running);
+    let streaming = Streaming::new(Arc::clone(registry), app_id, streams, tasks.shutdown());
     Messages {
         subscriptions,
         app_listens,
-        streams,
+        streaming: Arc::new(streaming),
+        publish: Arc::new(Publish::new(Arc::clone(registry), app_id, namespace)),
     }
 }

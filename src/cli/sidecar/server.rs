@@ -16,10 +16,8 @@ use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
-use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
-use crate::blocks::subscriptions::streaming::Streaming;
 use crate::process::early_stop::EarlyStop;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
@@ -132,13 +130,8 @@ impl Sidecar {
                 messages.subscriptions,
             )),
             pipeline: Pipeline::http(Arc::clone(&registry)),
-            publish: Arc::new(Publish::new(registry.clone(), &own.app_id, namespace)),
-            streaming: Arc::new(Streaming::new(
-                registry.clone(),
-                &own.app_id,
-                messages.streams,
-                tasks.shutdown(),
-            )),
+            publish: messages.publish,
+            streaming: messages.streaming,
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

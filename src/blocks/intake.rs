@@ -100,19 +100,13 @@ async fn take(
     in_flight: &mut JoinSet<()>,
 ) -> Option<BrokerError> {
     let most = intake.concurrency().max(1);
-    let mut stopped = std::pin::pin!(stop.cancelled());
     let ended = loop {
-        while in_flight.try_join_next().is_some() {}
-        // Full: what comes in has to wait, but a stop has not.
-        while in_flight.len() >= most && !stop.is_cancelled() {
-            tokio::select! {
-                () = &mut stopped => {}
-                _ = in_flight.join_next() => {}
-            }
+        while in_flight.len() >= most {
+            in_flight.join_next().await;
         }
+        while in_flight.try_join_next().is_some() {}
         let (deliveries, broken) = tokio::select! {
-            biased;
-            () = &mut stopped => break None,
+            () = stop.cancelled() => break None,
             collected = collect(intake.as_mut(), batch) => collected,
         };
         if !deliveries.is_empty() {

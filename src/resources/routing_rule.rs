@@ -90,7 +90,10 @@ mod tests {
                 "(".repeat(LIMITS.brackets + 1),
                 "has more than 32 brackets and conditions",
             ),
-            (format!("{}1 > 0", "1+".repeat(99)), "is nested more than 24 deep"),
+            (
+                format!("{}1 > 0", "1+".repeat(99)),
+                "is nested more than 24 deep",
+            ),
         ] {
             let (_, problem) = routes(&[&over]).check().unwrap_err();
             assert_eq!(problem, expected);

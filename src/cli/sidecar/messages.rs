@@ -1,4 +1,4 @@
-//! What takes messages in: the subscriptions of the app.
+//! What takes messages in, and what sends them out.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use crate::app_channel::AppChannel;
+use crate::blocks::publish::Publish;
 use crate::blocks::subscriptions;
-use crate::blocks::subscriptions::streaming::Streams;
+use crate::blocks::subscriptions::streaming::{Streaming, Streams};
 use crate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
 use crate::process::early_stop::EarlyStop;
 use crate::process::tasks::Tasks;
@@ -20,8 +21,10 @@ pub(super) struct Messages {
     pub(super) subscriptions: Current,
     /// Cancel it once the app listens.
     pub(super) app_listens: CancellationToken,
-    /// The streams that the app opens.
-    pub(super) streams: Streams,
+    /// Publishes, for the API.
+    pub(super) publish: Arc<Publish>,
+    /// Opens streams, for the API.
+    pub(super) streaming: Arc<Streaming>,
 }
 
 /// What messages come through.
@@ -30,6 +33,8 @@ pub(super) struct Incoming<'a> {
     pub(super) registry: &'a Arc<Registry>,
     pub(super) app: Option<&'a AppChannel>,
     pub(super) tracer: Tracer,
+    /// The namespace, as publishing knows it.
+    pub(super) namespace: &'a str,
 }
 
 /// Starts the task that keeps subscriptions running.
@@ -39,6 +44,7 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         registry,
         app,
         tracer,
+        namespace,
     } = incoming;
     let own = &config.registry;
     let app_listens = CancellationToken::new();
@@ -58,6 +64,12 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
     Messages {
         subscriptions,
         app_listens,
-        streams,
+        publish: Arc::new(Publish::new(Arc::clone(registry), &own.app_id, namespace)),
+        streaming: Arc::new(Streaming::new(
+            Arc::clone(registry),
+            &own.app_id,
+            streams,
+            tasks.shutdown(),
+        )),
     }
 }

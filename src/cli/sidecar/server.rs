@@ -16,16 +16,16 @@ use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
-use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
-use crate::blocks::subscriptions::streaming::Streaming;
 use crate::process::early_stop::EarlyStop;
+use crate::process::listener::ListenAddr;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
 use crate::process::serve::Limits;
 use crate::process::tasks::Tasks;
 use crate::registry::Registry;
+use crate::tls::spiffe::SpiffeHandshake;
 
 /// How long an HTTP/1 client may take for the headers of a request, and how long a kept-alive
 /// connection may be idle. Clients commonly keep one for a minute.
@@ -102,19 +102,14 @@ impl Sidecar {
             warn!("{}", resources::NO_TOKEN);
         }
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
-        let namespace = peers::namespace(own.namespace.as_deref());
         let addresses = sockets.addresses();
-        let invoke = Invoke::new(
+        let invoke = invoke(
+            &config,
+            &registry,
             app.clone(),
-            &own.app_id,
-            namespace,
-            config.max_body,
-            registry.clone(),
+            &addresses.internal,
+            &mut tasks,
         );
-        let invoke =
-            invoke.with_access_control(access::control(&configuration, config.sentry.is_some()));
-        let chosen = configuration.name_resolution.as_ref();
-        let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
         let intake = EarlyStop::new(&tasks.shutdown());
         let incoming = messages::Incoming {
@@ -122,24 +117,17 @@ impl Sidecar {
             registry: &registry,
             app: app.as_ref(),
             tracer,
+            namespace: peers::namespace(own.namespace.as_deref()),
         };
         let messages = messages::start(incoming, &intake, &mut tasks);
+        let metadata = resources::metadata(&config, registry.clone(), messages.subscriptions);
         let blocks = Blocks {
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
-            metadata: Arc::new(resources::metadata(
-                &config,
-                registry.clone(),
-                messages.subscriptions,
-            )),
+            metadata: Arc::new(metadata),
             pipeline: Pipeline::http(Arc::clone(&registry)),
-            publish: Arc::new(Publish::new(registry.clone(), &own.app_id, namespace)),
-            streaming: Arc::new(Streaming::new(
-                registry.clone(),
-                &own.app_id,
-                messages.streams,
-                tasks.shutdown(),
-            )),
+            publish: messages.publish,
+            streaming: messages.streaming,
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };
@@ -147,12 +135,8 @@ impl Sidecar {
         Servers::new(limits, handshake, &mut tasks).start(sockets, &config.cors, &door, &blocks);
         drop(starting);
         let health = app.as_ref().map(AppChannel::healthy);
-        let meeting = app::Meeting {
-            channel: app,
-            discover: config.app.discover,
-            listens: messages.app_listens,
-            starting: meeting_app,
-        };
+        let listens = messages.app_listens;
+        let meeting = app::Meeting::new(app, config.app.discover, listens, meeting_app);
         let stopping = tasks.shutdown();
         tasks.spawn("app", app::follow(meeting, started, stopping));
         Ok(Self {
@@ -210,6 +194,29 @@ impl Sidecar {
         info!("Daprd shutdown gracefully");
         Ok(Ended::Drained)
     }
+}
+
+/// What calls methods, with the roads to other sidecars, and the handshake with these.
+async fn invoke(
+    config: &Config,
+    registry: &Arc<Registry>,
+    app: Option<AppChannel>,
+    internal: &[ListenAddr],
+    tasks: &mut Tasks,
+) -> anyhow::Result<(Invoke, Option<SpiffeHandshake>)> {
+    let own = &config.registry;
+    let configuration = registry.snapshot().configuration.clone();
+    let invoke = Invoke::new(
+        app,
+        &own.app_id,
+        peers::namespace(own.namespace.as_deref()),
+        config.max_body,
+        registry.clone(),
+    );
+    let invoke =
+        invoke.with_access_control(access::control(&configuration, config.sentry.is_some()));
+    let chosen = configuration.name_resolution.as_ref();
+    peers::connect(invoke, config, chosen, internal, tasks).await
 }
 
 /// Goes on serving for a while after the signal to stop, so that the app can finish its work.

@@ -25,6 +25,7 @@ use crate::process::readiness::Readiness;
 use crate::process::serve::Limits;
 use crate::process::tasks::Tasks;
 use crate::registry::Registry;
+use crate::resources::configuration::Configuration;
 use crate::tls::spiffe::SpiffeHandshake;
 
 /// How long an HTTP/1 client may take for the headers of a request, and how long a kept-alive
@@ -91,11 +92,7 @@ impl Sidecar {
         let app = config.app.channel(&own.app_id, token, config.max_body)?;
         let registry = Registry::start(own.clone(), &mut tasks).await?;
         let configuration = registry.snapshot().configuration.clone();
-        if let Some(bounds) = &configuration.metrics.latency_buckets_ms {
-            metrics.set_latency_buckets(bounds);
-        }
-        let metrics = configuration.metrics.enabled.then_some(metrics);
-        sockets.serve_metrics(metrics, &mut tasks);
+        sockets.serve_metrics(configured(metrics, &configuration), &mut tasks);
         let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
         let door = resources::door(&config, &configuration, tracer.clone())?;
         if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
@@ -103,13 +100,8 @@ impl Sidecar {
         }
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
         let addresses = sockets.addresses();
-        let invoke = invoke(
-            &config,
-            &registry,
-            app.clone(),
-            &addresses.internal,
-            &mut tasks,
-        );
+        let internal = &addresses.internal;
+        let invoke = invoke(&config, &registry, app.clone(), internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
         let intake = EarlyStop::new(&tasks.shutdown());
         let incoming = messages::Incoming {
@@ -194,6 +186,14 @@ impl Sidecar {
         info!("Daprd shutdown gracefully");
         Ok(Ended::Drained)
     }
+}
+
+/// The metrics as the configuration wants them; `None` where it turns them off.
+fn configured(metrics: Metrics, configuration: &Configuration) -> Option<Metrics> {
+    if let Some(bounds) = &configuration.metrics.latency_buckets_ms {
+        metrics.set_latency_buckets(bounds);
+    }
+    configuration.metrics.enabled.then_some(metrics)
 }
 
 /// What calls methods, with the roads to other sidecars, and the handshake with these.

@@ -168,13 +168,29 @@ fn asked(args: &Args, problems: &mut Problems) -> (bool, bool) {
 /// The app at the start of the sidecar.
 pub(super) struct Meeting {
     /// The road to the app, where there is one.
-    pub(super) channel: Option<AppChannel>,
+    channel: Option<AppChannel>,
     /// Ask for its configuration.
-    pub(super) discover: bool,
+    discover: bool,
     /// Cancelled once the app listens and was asked.
-    pub(super) listens: CancellationToken,
+    listens: CancellationToken,
     /// What waits for it.
-    pub(super) starting: ReadinessGuard,
+    starting: ReadinessGuard,
+}
+
+impl Meeting {
+    pub(super) fn new(
+        channel: Option<AppChannel>,
+        discover: bool,
+        listens: CancellationToken,
+        starting: ReadinessGuard,
+    ) -> Self {
+        Self {
+            channel,
+            discover,
+            listens,
+            starting,
+        }
+    }
 }
 
 /// Waits for the app, says that the sidecar is ready, and watches the app's health until the end.

@@ -19,11 +19,14 @@ use crate::blocks::pipeline::Pipeline;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
 use crate::process::early_stop::EarlyStop;
+use crate::process::listener::ListenAddr;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
 use crate::process::serve::Limits;
 use crate::process::tasks::Tasks;
 use crate::registry::Registry;
+use crate::resources::configuration::Configuration;
+use crate::tls::spiffe::SpiffeHandshake;
 
 /// How long an HTTP/1 client may take for the headers of a request, and how long a kept-alive
 /// connection may be idle. Clients commonly keep one for a minute.
@@ -89,28 +92,14 @@ impl Sidecar {
         let app = config.app.channel(&own.app_id, token, config.max_body)?;
         let registry = Registry::start(own.clone(), &mut tasks).await?;
         let configuration = registry.snapshot().configuration.clone();
-        if let Some(bounds) = &configuration.metrics.latency_buckets_ms {
-            metrics.set_latency_buckets(bounds);
-        }
-        let metrics = configuration.metrics.enabled.then_some(metrics);
-        sockets.serve_metrics(metrics, &mut tasks);
+        sockets.serve_metrics(configured(metrics, &configuration), &mut tasks);
         let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
         let door = resources::door(&config, &configuration, tracer.clone())?;
         resources::warn_if_open(&registry, &door);
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
-        let namespace = peers::namespace(own.namespace.as_deref());
         let addresses = sockets.addresses();
-        let invoke = Invoke::new(
-            app.clone(),
-            &own.app_id,
-            namespace,
-            config.max_body,
-            registry.clone(),
-        );
-        let invoke =
-            invoke.with_access_control(access::control(&configuration, config.sentry.is_some()));
-        let chosen = configuration.name_resolution.as_ref();
-        let invoke = peers::connect(invoke, &config, chosen, &addresses.internal, &mut tasks);
+        let internal = &addresses.internal;
+        let invoke = invoke(&config, &registry, app.clone(), internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
         let intake = EarlyStop::new(&tasks.shutdown());
         let incoming = messages::Incoming {
@@ -120,15 +109,12 @@ impl Sidecar {
             tracer,
         };
         let messages = messages::start(incoming, &intake, &mut tasks);
+        let metadata = resources::metadata(&config, registry.clone(), messages.subscriptions);
         let blocks = Blocks {
             bindings: messages.bindings,
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
-            metadata: Arc::new(resources::metadata(
-                &config,
-                registry.clone(),
-                messages.subscriptions,
-            )),
+            metadata: Arc::new(metadata),
             pipeline: Pipeline::http(Arc::clone(&registry)),
             publish: messages.publish,
             streaming: messages.streaming,
@@ -139,12 +125,8 @@ impl Sidecar {
         Servers::new(limits, handshake, &mut tasks).start(sockets, &config.cors, &door, &blocks);
         drop(starting);
         let health = app.as_ref().map(AppChannel::healthy);
-        let meeting = app::Meeting {
-            channel: app,
-            discover: config.app.discover,
-            listens: messages.app_listens,
-            starting: meeting_app,
-        };
+        let listens = messages.app_listens;
+        let meeting = app::Meeting::new(app, config.app.discover, listens, meeting_app);
         let stopping = tasks.shutdown();
         tasks.spawn("app", app::follow(meeting, started, stopping));
         Ok(Self {
@@ -202,6 +184,37 @@ impl Sidecar {
         info!("Daprd shutdown gracefully");
         Ok(Ended::Drained)
     }
+}
+
+/// The metrics as the configuration wants them; `None` where it turns them off.
+fn configured(metrics: Metrics, configuration: &Configuration) -> Option<Metrics> {
+    if let Some(bounds) = &configuration.metrics.latency_buckets_ms {
+        metrics.set_latency_buckets(bounds);
+    }
+    configuration.metrics.enabled.then_some(metrics)
+}
+
+/// What calls methods, with the roads to other sidecars, and the handshake with these.
+async fn invoke(
+    config: &Config,
+    registry: &Arc<Registry>,
+    app: Option<AppChannel>,
+    internal: &[ListenAddr],
+    tasks: &mut Tasks,
+) -> anyhow::Result<(Invoke, Option<SpiffeHandshake>)> {
+    let own = &config.registry;
+    let configuration = registry.snapshot().configuration.clone();
+    let invoke = Invoke::new(
+        app,
+        &own.app_id,
+        peers::namespace(own.namespace.as_deref()),
+        config.max_body,
+        registry.clone(),
+    );
+    let invoke =
+        invoke.with_access_control(access::control(&configuration, config.sentry.is_some()));
+    let chosen = configuration.name_resolution.as_ref();
+    peers::connect(invoke, config, chosen, internal, tasks).await
 }
 
 /// Goes on serving for a while after the signal to stop, so that the app can finish its work.

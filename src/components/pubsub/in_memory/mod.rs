@@ -3,9 +3,10 @@
 //! ```text
 //! publish → every queue whose topic matches → reader → delivery → settled, or back in its queue
 //! ```
-//! A subscription has one queue for its topic. Several subscriptions to one topic share it, as those
-//! of one app do at other brokers. A message that was accepted leaves its queue only when it is
-//! dealt with: where there is no room, publishing is refused (Dapr drops what an app did not take).
+//! A subscription has one queue for its topic. Several subscriptions to one topic share it, as
+//! those of one app do at other brokers. A message that was accepted leaves its queue only when it
+//! is dealt with: where there is no room, publishing is refused (Dapr drops what an app did not
+//! take).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -42,6 +42,7 @@ const ALL: &[Reason] = &[
     Reason::BulkEventMismatch,
     Reason::PublishFailed,
     Reason::TooManyStreams,
+    Reason::SubscribeFailed,
 ];
 
 const INTRODUCTION: &str = "\

@@ -133,6 +133,7 @@ pub fn of(reason: Reason) -> Row {
         Reason::PublishFailed => row(500, "ERR_PUBSUB_PUBLISH_MESSAGE", Internal)
             .with_detail("DAPR_PUBSUB_PUBLISH_MESSAGE"),
         Reason::TooManyStreams => row(429, "ERR_PUBSUB_STREAMS", ResourceExhausted),
+        Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
     }
 }
 

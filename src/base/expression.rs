@@ -9,9 +9,13 @@ use cel::{Env, Program};
 
 use super::names::nearest;
 
-/// The stack of the thread that parses. The parser descends into each bracket and operator, and
-/// takes up to 128 KiB for one (debug build).
+/// The stack of the thread that parses. The parser descends into each bracket and condition, and
+/// takes up to 200 KiB for one (debug build).
 const PARSER_STACK: usize = 64 * 1024 * 1024;
+
+/// How deep operations may stand in each other. Evaluation descends into each, on the 2 MiB stack of
+/// whatever thread it is, and overflows it at 48 (debug build).
+const MAX_DEPTH: usize = 24;
 
 /// The names of types, which stand for themselves.
 const TYPES: [&str; 11] = [
@@ -28,16 +32,14 @@ const TYPES: [&str; 11] = [
     "uint",
 ];
 
-/// How large an expression may be. Brackets and operators count wherever they stand, in texts
-/// too: what the parser makes of a broken text nobody can say beforehand.
+/// How large an expression may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most bytes.
     pub bytes: usize,
-    /// The most brackets and conditions.
+    /// The most brackets and conditions, wherever they stand, in texts too: what the parser makes of
+    /// a broken text nobody can say beforehand.
     pub brackets: usize,
-    /// The most characters of operators, brackets among them.
-    pub operators: usize,
 }
 
 /// The standard functions of CEL, made once.
@@ -52,20 +54,12 @@ pub fn environment() -> &'static Arc<Env> {
 ///
 /// What is wrong with it.
 pub fn compile(text: &str, limits: &Limits, known: &[&str]) -> Result<Program, String> {
-    let Limits {
-        bytes,
-        brackets,
-        operators,
-    } = limits;
+    let Limits { bytes, brackets } = limits;
     if text.len() > *bytes {
         return Err(format!("has more than {bytes} bytes"));
     }
     if text.matches(['(', '[', '{', '?']).count() > *brackets {
         return Err(format!("has more than {brackets} brackets and conditions"));
-    }
-    let operator = |c: char| c.is_ascii_punctuation() && c != '_';
-    if text.matches(operator).count() > *operators {
-        return Err(format!("has more than {operators} operators"));
     }
     let program = parse(text)?;
     match unknown(program.expression(), &mut known.to_vec()) {
@@ -84,15 +78,21 @@ pub fn compile(text: &str, limits: &Limits, known: &[&str]) -> Result<Program, S
 
 /// Parses on a thread of its own, whose stack is large enough for it.
 fn parse(text: &str) -> Result<Program, String> {
-    let parsed = thread::scope(|scope| {
+    thread::scope(|scope| {
         let parser = thread::Builder::new().stack_size(PARSER_STACK);
-        let parser = parser.spawn_scoped(scope, || environment().compile(text));
-        parser
-            .map_err(|error| format!("cannot be parsed: {error}"))?
-            .join()
-            .map_err(|_| format!("{text:?} cannot be parsed"))
-    })?;
-    parsed.map_err(|errors| format!("{text:?} is no expression of CEL: {}", plain(&errors)))
+        let parsed = parser.spawn_scoped(scope, || {
+            let program = environment().compile(text).map_err(|errors| {
+                format!("{text:?} is no expression of CEL: {}", plain(&errors))
+            })?;
+            if depth(program.expression()) > MAX_DEPTH {
+                return Err(format!("is nested more than {MAX_DEPTH} deep"));
+            }
+            Ok(program)
+        });
+        let parsed = parsed.map_err(|error| format!("cannot be parsed: {error}"))?;
+        let broken = |_| Err(format!("{text:?} cannot be parsed"));
+        parsed.join().unwrap_or_else(broken)
+    })
 }
 
 /// The message of a parser in one line.
@@ -101,53 +101,63 @@ fn plain(errors: &cel::ParseErrors) -> String {
     text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
+/// How deep operations stand in each other.
+fn depth(expression: &IdedExpr) -> usize {
+    let parts = parts(&expression.expr).into_iter();
+    1 + parts.map(depth).max().unwrap_or_default()
+}
+
+/// The expressions of which one is made.
+fn parts(expression: &Expr) -> Vec<&IdedExpr> {
+    match expression {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => Vec::new(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Call(CallExpr { target, args, .. }) => {
+            let target = target.iter().map(AsRef::as_ref);
+            target.chain(args).collect()
+        }
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Map(map) => entries(map.entries.iter().map(|entry| &entry.expr)),
+        Expr::Struct(object) => entries(object.entries.iter().map(|entry| &entry.expr)),
+        Expr::Comprehension(of) => vec![
+            &of.iter_range,
+            &of.accu_init,
+            &of.loop_cond,
+            &of.loop_step,
+            &of.result,
+        ],
+    }
+}
+
+fn entries<'e>(entries: impl Iterator<Item = &'e EntryExpr>) -> Vec<&'e IdedExpr> {
+    let parts = entries.flat_map(|entry| match entry {
+        EntryExpr::StructField(field) => vec![&field.value],
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+    });
+    parts.collect()
+}
+
 /// The first variable that is not in scope.
 fn unknown<'e>(expression: &'e IdedExpr, scope: &mut Vec<&'e str>) -> Option<&'e str> {
+    let outer = scope.len();
+    let parts = parts(&expression.expr);
     match &expression.expr {
-        Expr::Unspecified | Expr::Literal(_) => None,
         Expr::Ident(name) => {
             let is_known = scope.contains(&name.as_str()) || TYPES.contains(&name.as_str());
             (!is_known).then_some(name)
         }
-        Expr::Select(select) => unknown(&select.operand, scope),
-        Expr::Call(CallExpr { target, args, .. }) => {
-            let target = target.iter().map(AsRef::as_ref);
-            first_unknown(target.chain(args), scope)
-        }
-        Expr::List(list) => first_unknown(&list.elements, scope),
-        Expr::Map(map) => entries(map.entries.iter().map(|entry| &entry.expr), scope),
-        Expr::Struct(object) => entries(object.entries.iter().map(|entry| &entry.expr), scope),
         Expr::Comprehension(of) => {
-            let outer = scope.len();
-            if let Some(name) = first_unknown([&of.iter_range, &of.accu_init], scope) {
-                return Some(name);
-            }
+            // What a macro brings is known inside of it only, and not where its list stands.
+            let (outside, inside) = parts.split_at(2);
+            let found = outside.iter().find_map(|part| unknown(part, scope));
             scope.extend([of.iter_var.as_str(), of.accu_var.as_str()]);
             scope.extend(of.iter_var2.as_deref());
-            let found = first_unknown([&of.loop_cond, &of.loop_step, &of.result], scope);
+            let found = found.or_else(|| inside.iter().find_map(|part| unknown(part, scope)));
             scope.truncate(outer);
             found
         }
+        _ => parts.into_iter().find_map(|part| unknown(part, scope)),
     }
-}
-
-fn entries<'e>(
-    mut entries: impl Iterator<Item = &'e EntryExpr>,
-    scope: &mut Vec<&'e str>,
-) -> Option<&'e str> {
-    entries.find_map(|entry| match entry {
-        EntryExpr::StructField(field) => unknown(&field.value, scope),
-        EntryExpr::MapEntry(entry) => first_unknown([&entry.key, &entry.value], scope),
-    })
-}
-
-fn first_unknown<'e>(
-    expressions: impl IntoIterator<Item = &'e IdedExpr>,
-    scope: &mut Vec<&'e str>,
-) -> Option<&'e str> {
-    expressions
-        .into_iter()
-        .find_map(|expression| unknown(expression, scope))
 }
 
 #[cfg(test)]
@@ -157,7 +167,6 @@ mod tests {
     const LIMITS: Limits = Limits {
         bytes: 512,
         brackets: 16,
-        operators: 64,
     };
 
     fn refusal(text: &str) -> Option<String> {
@@ -187,6 +196,31 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn operations_stand_in_each_other_up_to_a_limit() {
+        let most = MAX_DEPTH - 2;
+        for (nested, beside) in [
+            (
+                format!("{}1 > 0", "1+".repeat(most + 1)),
+                format!("{}1 > 0", "1+".repeat(most)),
+            ),
+            (
+                format!("{}event", "event in ".repeat(most + 2)),
+                format!("{}event", "event in ".repeat(most + 1)),
+            ),
+            (
+                format!("event{}", ".a".repeat(most + 2)),
+                format!("event{}", ".a".repeat(most + 1)),
+            ),
+        ] {
+            let expected = format!("is nested more than {MAX_DEPTH} deep");
+            assert_eq!(refusal(&nested), Some(expected), "{nested}");
+            assert_eq!(refusal(&beside), None, "{beside}");
+        }
+        // Alternatives stand beside each other.
+        assert_eq!(refusal(&format!("{}false", "false||".repeat(70))), None);
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub enum Reason {
     PublishFailed,
     /// As many streams of subscriptions are open as there may be.
     TooManyStreams,
+    /// The broker hands out no messages to a stream.
+    SubscribeFailed,
 }
 
 /// What a failure is about, for programs.

@@ -64,17 +64,19 @@ pub(super) async fn run(
             () = stop.cancelled() => break,
             opened = source.open() => opened,
         };
+        let begin = Instant::now();
         let ended = match opened {
-            Ok(intake) => {
-                pause = PAUSES[0];
-                take(intake, &handler, batch, stop, &mut in_flight).await
-            }
+            Ok(intake) => take(intake, &handler, batch, stop, &mut in_flight).await,
             Err(error) => Some(error),
         };
         let Some(error) = ended else {
             break;
         };
         warn!(source = source.name(), %error, "No messages come in; trying again");
+        // One that can be opened and breaks at once is as good as none.
+        if begin.elapsed() > PAUSES[1] {
+            pause = PAUSES[0];
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = sleep(pause) => {}
@@ -163,4 +165,113 @@ async fn collect(intake: &mut dyn Intake, batch: Batch) -> (Vec<Delivery>, Optio
         }
     }
     (deliveries, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::components::message::{Acknowledge, Settlement};
+    use crate::testing::eventually::eventually;
+    use std::sync::Mutex;
+    use tokio::sync::Semaphore;
+
+    /// A broker with endless messages, which writes down what happens.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<String>>>);
+
+    impl Log {
+        fn add(&self, text: impl Into<String>) {
+            self.0.lock().unwrap().push(text.into());
+        }
+
+        fn count(&self, text: &str) -> usize {
+            let log = self.0.lock().unwrap();
+            log.iter().filter(|entry| *entry == text).count()
+        }
+    }
+
+    #[async_trait]
+    impl Source for Log {
+        async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
+            self.add("open");
+            Ok(Box::new(Endless(self.clone(), self.count("open"))))
+        }
+
+        fn name(&self) -> String {
+            "endless".to_owned()
+        }
+    }
+
+    /// The first breaks after two messages.
+    struct Endless(Log, usize);
+
+    #[async_trait]
+    impl Intake for Endless {
+        async fn next(&mut self) -> Result<Delivery, BrokerError> {
+            if self.1 == 1 && self.0.count("next") == 2 {
+                return Err(BrokerError::Unavailable("gone".to_owned()));
+            }
+            self.0.add("next");
+            Ok(Delivery {
+                topic: "t".to_owned(),
+                data: Default::default(),
+                content_type: None,
+                metadata: Default::default(),
+                acknowledge: Box::new(self.0.clone()),
+            })
+        }
+
+        fn concurrency(&self) -> usize {
+            3
+        }
+
+        async fn close(self: Box<Self>) {
+            self.0.add("close");
+        }
+    }
+
+    #[async_trait]
+    impl Acknowledge for Log {
+        async fn settle(self: Box<Self>, _: Settlement) -> Result<(), BrokerError> {
+            self.add("settled");
+            Ok(())
+        }
+    }
+
+    /// Deals with a message when it is let.
+    struct Gate(Semaphore);
+
+    #[async_trait]
+    impl Handler for Gate {
+        async fn handle(&self, deliveries: Vec<Delivery>) {
+            self.0.acquire().await.unwrap().forget();
+            for delivery in deliveries {
+                let settled = delivery.acknowledge.settle(Settlement::Done(None));
+                settled.await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_intake_is_closed_at_once_and_what_is_in_flight_is_finished() {
+        let (log, gate) = (Log::default(), Arc::new(Gate(Semaphore::new(0))));
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (source, handler, stopping) = (log.clone(), Arc::clone(&gate), stop.clone());
+        tasks.spawn(async move { run(&source, handler, Batch::ONE, &stopping).await });
+        eventually("three are in flight, over two intakes", async || {
+            (log.count("next") == 3).then_some(())
+        })
+        .await;
+        assert_eq!((log.count("open"), log.count("close")), (2, 1));
+        stop.cancel();
+        eventually("the second is closed", async || {
+            (log.count("close") == 2).then_some(())
+        })
+        .await;
+        assert_eq!((log.count("next"), log.count("settled")), (3, 0));
+        gate.0.add_permits(3);
+        tasks.join_next().await.unwrap().unwrap();
+        assert_eq!(log.count("settled"), 3);
+    }
 }

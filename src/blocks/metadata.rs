@@ -189,12 +189,10 @@ mod tests {
 
     fn metadata() -> Metadata {
         Metadata::new(Facts::default(), || Live {
-            components: Vec::new(),
-            resiliencies: Vec::new(),
-            http_endpoints: Vec::new(),
             failed: vec!["a (b/v1): c".to_owned()],
             stores_down: vec!["v since then".to_owned()],
             warnings: vec!["first".to_owned(), "second".to_owned()],
+            ..Live::default()
         })
     }
 

@@ -23,6 +23,7 @@ pub mod middleware;
 mod nats;
 #[cfg(any(feature = "rabbitmq", feature = "nats"))]
 mod pauses;
+pub mod pluggable;
 pub mod pubsub;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
@@ -111,6 +112,14 @@ pub enum Error {
         /// The types that the category has.
         accepted: String,
     },
+    /// The same, where no pluggable component has the type either.
+    #[error("{unknown}; nor is there a pluggable component: {why}")]
+    NotPlugged {
+        /// What this build says of the type.
+        unknown: Box<Error>,
+        /// Where it was looked for, or what was found there.
+        why: String,
+    },
     /// A setting that cannot be used.
     #[error(transparent)]
     Metadata(#[from] metadata::Error),
@@ -147,6 +156,7 @@ impl Error {
             | Self::UnknownSecretStore { .. }
             | Self::UnknownMiddleware { .. }
             | Self::UnknownType { .. }
+            | Self::NotPlugged { .. }
             | Self::UnservedMiddleware { .. } => "CREATE_COMPONENT_FAILURE",
             Self::Metadata(_) | Self::Init(_) => "INIT_COMPONENT_FAILURE",
         }

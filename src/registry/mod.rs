@@ -33,6 +33,7 @@ mod report;
 mod resiliencies;
 mod resolve;
 mod rules;
+mod running;
 mod scope;
 pub mod snapshot;
 mod sources;

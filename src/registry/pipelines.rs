@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::plan::is_same_version;
-use super::reconcile::Running;
+use super::running::Running;
 use super::snapshot::Snapshot;
 use crate::base::names::nearest;
 use crate::components::catalog::check_middleware_type;

@@ -10,25 +10,22 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::endpoints::Endpoints;
-use super::messaging::{LoadedBinding, LoadedPubSub};
 use super::pipelines::Pipelines;
 use super::plan::{Plan, groups, plan};
 use super::referrer::Referrer;
 use super::report::{self, Failure, Report};
 use super::resiliencies::Resiliencies;
-use super::resolve::{self, References};
+use super::resolve;
 use super::rules::{Rules, at_next_start};
-use super::snapshot::{
-    FailedComponent, LoadedComponent, LoadedSecretStore, NamedEndpoint, Snapshot,
-};
+use super::running::{Limits, Running, secret_store};
+use super::snapshot::{FailedComponent, NamedEndpoint, Snapshot};
 use super::sources::Sources;
 use super::subscriptions::Subscriptions;
 use super::{Error, Registry, RegistryConfig};
-use crate::components::catalog::{self, Backend};
-use crate::components::middleware::SharedMiddleware;
+use crate::components::catalog;
 use crate::process::tasks::with_causes;
 use crate::resources::component::Component;
-use crate::resources::configuration::{Configuration, Handler};
+use crate::resources::configuration::Configuration;
 use crate::resources::decode::{Document, Resources};
 use crate::resources::resiliency::Resiliency;
 use crate::resources::subscription::Subscription;
@@ -49,31 +46,6 @@ pub(super) struct Reconciler {
     report: Report,
     /// Component types that the metrics have seen.
     loaded_types: BTreeSet<String>,
-}
-
-/// A component that runs. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Running {
-    component: Arc<Component>,
-    references: Arc<References>,
-    backend: Backend,
-    /// Where it is one.
-    pub(super) secret_store: Option<Arc<LoadedSecretStore>>,
-    pubsub: Option<Arc<LoadedPubSub>>,
-    binding: Option<Arc<LoadedBinding>>,
-}
-
-impl Running {
-    /// The middleware that it is, where it is one of this type and version.
-    pub(super) fn middleware(&self, wanted: &Handler) -> Option<&SharedMiddleware> {
-        let Component {
-            component_type,
-            version,
-            ..
-        } = &*self.component;
-        let is_wanted = wanted.is_of(component_type, version);
-        self.backend.middleware().filter(|_| is_wanted)
-    }
 }
 
 impl Reconciler {
@@ -328,35 +300,7 @@ impl Reconciler {
             .increment(1);
         let verb = if old.is_some() { "updated" } else { "loaded" };
         info!("Component {verb}: {label}");
-        Ok(self.running(component, references, backend))
-    }
-
-    fn running(&self, component: &Component, references: References, backend: Backend) -> Running {
-        Running {
-            secret_store: self.limited(&component.name, &backend),
-            pubsub: self.pubsub(component, &backend),
-            binding: binding(component, &backend),
-            component: Arc::new(component.clone()),
-            references: Arc::new(references),
-            backend,
-        }
-    }
-
-    /// A secret store with the rules that limit it now.
-    fn limited(&self, name: &str, backend: &Backend) -> Option<Arc<LoadedSecretStore>> {
-        let store = Arc::clone(backend.secret_store()?);
-        let namespace = self.config.namespace.as_deref().unwrap_or_default();
-        let store = LoadedSecretStore::new(store, &self.rules, name, namespace);
-        Some(Arc::new(store))
-    }
-
-    fn pubsub(&self, component: &Component, backend: &Backend) -> Option<Arc<LoadedPubSub>> {
-        let Backend::PubSub(pubsub) = backend else {
-            return None;
-        };
-        let namespace = self.config.namespace.as_deref().unwrap_or_default();
-        let pubsub = LoadedPubSub::new(component, pubsub.clone(), namespace);
-        Some(Arc::new(pubsub))
+        Ok(Running::new(component, references, backend, &self.limits()))
     }
 
     /// Takes over new rules, also for components that run.
@@ -367,10 +311,17 @@ impl Reconciler {
         info!("The rules for secrets and components changed");
         self.rules = rules;
         let mut running = std::mem::take(&mut self.running);
-        for (name, run) in &mut running {
-            run.secret_store = self.limited(name, &run.backend);
+        for run in running.values_mut() {
+            run.limit(&self.limits());
         }
         self.running = running;
+    }
+
+    fn limits(&self) -> Limits<'_> {
+        Limits {
+            rules: &self.rules,
+            namespace: self.config.namespace.as_deref().unwrap_or_default(),
+        }
     }
 
     fn publish(
@@ -397,7 +348,7 @@ impl Reconciler {
             .set(count);
         }
         self.snapshot.store(Arc::new(Snapshot {
-            components: next.values().map(loaded).collect(),
+            components: next.values().map(Running::loaded).collect(),
             failed,
             endpoints,
             configuration: Arc::clone(&self.rules.configuration),
@@ -420,29 +371,5 @@ impl Reconciler {
         }));
         self.running = next;
         self.changes.send_replace(());
-    }
-}
-
-fn secret_store(running: &BTreeMap<String, Running>, name: &str) -> Option<Arc<LoadedSecretStore>> {
-    running.get(name)?.secret_store.clone()
-}
-
-fn binding(component: &Component, backend: &Backend) -> Option<Arc<LoadedBinding>> {
-    let Backend::Binding(binding) = backend else {
-        return None;
-    };
-    Some(Arc::new(LoadedBinding {
-        name: component.name.clone(),
-        component_type: component.component_type.clone(),
-        component: binding.clone(),
-    }))
-}
-
-fn loaded(run: &Running) -> LoadedComponent {
-    LoadedComponent {
-        name: run.component.name.clone(),
-        component_type: run.component.component_type.clone(),
-        version: run.component.version.clone(),
-        capabilities: run.backend.capabilities(),
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, join_all, select_all};
 
 use super::{Error, RegistryConfig};
 use crate::base::names::is_dns_subdomain;
+use crate::components::pluggable;
 use crate::process::kubernetes::Cluster;
 use crate::process::tasks::with_causes;
 use crate::process::watch_dir::DirWatch;
@@ -30,6 +31,8 @@ const WHOLE_KINDS: [&Kind; 4] = [&COMPONENT, &HTTP_ENDPOINT, &RESILIENCY, &SUBSC
 pub(super) struct Sources {
     folders: Vec<PathBuf>,
     folder_watches: Vec<DirWatch>,
+    /// The folder of pluggable components, which may come after their resources.
+    sockets: PathBuf,
     configurations: Vec<Written>,
     objects: Option<Objects>,
     /// Why nothing is read from the cluster, though it should be.
@@ -67,6 +70,7 @@ impl Sources {
         let mut sources = Self {
             folders: config.resource_paths.clone(),
             folder_watches: Vec::new(),
+            sockets: pluggable::folder(&config.environment),
             configurations,
             objects: None,
             no_cluster: None,
@@ -122,6 +126,9 @@ impl Sources {
         for folder in &self.folders {
             self.folder_watches.push(DirWatch::of_dir(folder)?);
         }
+        // Most sidecars have none.
+        self.folder_watches
+            .extend(DirWatch::of_dir(&self.sockets).ok());
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use super::report;
 use super::rules::Rules;
 use super::sources::Sources;
 use super::{Error, Registry, RegistryConfig};
+use crate::components::pluggable;
 use crate::process::tasks::Tasks;
 
 /// The feature that can be switched off in a configuration (Dapr 1.18 has it on).
@@ -27,6 +28,14 @@ pub(super) async fn start(
         // Before they are read, so that no change falls between the two.
         sources.watch_folders()?;
     }
+    let (environment, shutdown) = (config.environment.clone(), tasks.shutdown());
+    tasks.spawn("pluggable components", async move {
+        tokio::select! {
+            () = pluggable::report(&environment) => shutdown.cancelled().await,
+            () = shutdown.cancelled() => {}
+        }
+        Ok(())
+    });
     info!("Loading components…");
     sources.list_resources().await;
     let resources = sources.resources().await?;

@@ -12,7 +12,6 @@ pub const EVENT: &str = "event";
 const LIMITS: Limits = Limits {
     bytes: 4096,
     brackets: 32,
-    operators: 128,
 };
 
 /// The most rules of a subscription. All of them may be looked at for each message.
@@ -92,8 +91,8 @@ mod tests {
                 "has more than 32 brackets and conditions",
             ),
             (
-                "!".repeat(LIMITS.operators + 1),
-                "has more than 128 operators",
+                format!("{}1 > 0", "1+".repeat(99)),
+                "is nested more than 24 deep",
             ),
         ] {
             let (_, problem) = routes(&[&over]).check().unwrap_err();

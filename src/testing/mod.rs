@@ -9,6 +9,7 @@ pub mod connect_proxy;
 pub mod contract;
 pub mod eventually;
 pub mod fake_app;
+pub mod fake_component;
 pub mod fake_grpc_app;
 #[cfg(feature = "gcp")]
 pub mod fake_secret_manager;

@@ -183,8 +183,8 @@ pub(crate) async fn the_app_fails(broker: &Broker) {
 pub(crate) async fn sidecars_are_killed(broker: &Broker) {
     let mut line = Line::to(broker, "sidecars killed", Pace::Parallel).await;
     line.app.turn(Mood::Stuck);
-    line.publish(0..3_000).await;
     let before = line.app.asked();
+    line.publish(0..3_000).await;
     eventually("messages are on their way", async || {
         (line.app.asked() > before).then_some(())
     })

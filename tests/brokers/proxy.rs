@@ -75,6 +75,9 @@ async fn one(near: TcpStream, server: SocketAddr, mut weather: watch::Receiver<W
     let Ok(far) = TcpStream::connect(server).await else {
         return;
     };
+    // Small messages would wait for each other.
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
     let (there, back) = (weather.clone(), weather.clone());

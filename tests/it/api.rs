@@ -12,7 +12,6 @@ use sidegate::auth::tokens::ApiTokens;
 use sidegate::base::token::Token;
 use sidegate::blocks::metadata::{Facts, Live, Metadata};
 use sidegate::process::listener::{ListenAddr, Listener};
-use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Limits, Plain, serve};
 use sidegate::testing::idle_blocks::idle_blocks;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

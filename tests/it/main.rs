@@ -11,6 +11,7 @@ mod injector;
 mod invoke;
 mod name_resolution;
 mod pubsub;
+mod pluggable;
 mod quickstarts;
 mod reload;
 mod run;

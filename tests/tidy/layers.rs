@@ -13,7 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["base"]),
     ("tls", &["base", "process"]),
     ("resources", &["base", "process", "tls"]),
-    ("components", BELOW),
+    (
+        "components",
+        &["base", "proto", "process", "tls", "resources"],
+    ),
     ("auth", BELOW),
     (
         "app_channel",
@@ -82,6 +85,7 @@ const HOMES: &[Home] = &[
             "src/api/grpc",
             "src/api/internal",
             "src/app_channel/grpc",
+            "src/components/pluggable",
             "src/peers",
             "src/process/trace/export",
         ],

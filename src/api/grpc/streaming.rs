@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dapr::dapr::proto::runtime::v1 as proto;
-use dapr::dapr::proto::runtime::v1::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Said;
-use dapr::dapr::proto::runtime::v1::subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Told;
-use dapr::dapr::proto::runtime::v1::topic_event_response::TopicEventResponseStatus as Processed;
 use futures_util::{Stream, StreamExt as _, stream};
 use hyper::body::Incoming;
+use proto::subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType as Said;
+use proto::subscribe_topic_events_response_alpha1::SubscribeTopicEventsResponseType as Told;
+use proto::topic_event_response::TopicEventResponseStatus as Processed;
 use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming as Messages};
@@ -54,7 +54,7 @@ async fn open(
         let text = "the first message of a stream has to be an initial request";
         return Err(Status::invalid_argument(text));
     };
-    let session = streaming.open(wanted(initial));
+    let session = streaming.open(wanted(initial)).await;
     let session = session.map_err(|error| status::failure(&error))?;
     let begin = Told::InitialResponse(proto::SubscribeTopicEventsResponseInitialAlpha1 {});
     let begin = stream::iter([Ok(told(begin))]);

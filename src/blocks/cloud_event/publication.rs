@@ -153,6 +153,7 @@ impl Publication<'_> {
     fn overridden(&self, field: &str) -> Option<&str> {
         let mut entries = self.metadata.iter();
         let found = entries.find(|(name, _)| name.strip_prefix(OVERRIDE_PREFIX) == Some(field));
-        found.map(|(_, text)| text.as_str())
+        let text = found.map(|(_, text)| text.as_str());
+        text.filter(|text| !text.is_empty())
     }
 }

@@ -139,3 +139,67 @@ fn wire(value: &Value) -> Wire {
     };
     Wire { kind: Some(shape) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::cloud_event::tests::{metadata, plain};
+
+    #[test]
+    fn a_grpc_app_gets_data_as_published_and_extensions() {
+        let text = r#"{"id":"1","source":"s","type":"y","specversion":"1.0","data":{"n": 1.0},
+            "datacontenttype":"application/json","topic":"t","ok":true,"list":[1,"a",null]}"#;
+        let request = plain(text.as_bytes())
+            .to_request("/path", "p", "t")
+            .unwrap();
+        assert_eq!(
+            (
+                request.id.as_str(),
+                request.source.as_str(),
+                request.r#type.as_str()
+            ),
+            ("1", "s", "y")
+        );
+        assert_eq!(request.data, br#"{"n": 1.0}"#);
+        assert_eq!(request.path, "/path");
+        let extensions = request.extensions.unwrap().fields;
+        let names: Vec<_> = extensions.keys().map(String::as_str).collect();
+        assert_eq!(names, ["list", "ok", "topic"]);
+        assert_eq!(extensions["ok"].kind, Some(Shape::BoolValue(true)));
+        let Some(Shape::ListValue(list)) = &extensions["list"].kind else {
+            panic!("no list")
+        };
+        assert_eq!(list.values[0].kind, Some(Shape::NumberValue(1.0)));
+
+        let data = |envelope: &str| {
+            let request = plain(envelope.as_bytes()).to_request("", "p", "t");
+            request.map(|request| String::from_utf8(request.data).unwrap())
+        };
+        for (envelope, expected) in [
+            (r#"{"data":"a","datacontenttype":"text/plain"}"#, "a"),
+            (
+                r#"{"data":"a","datacontenttype":"application/json"}"#,
+                "\"a\"",
+            ),
+            (r#"{"data":"a"}"#, "\"a\""),
+            (
+                r#"{"data":{"a":1},"datacontenttype":"text/plain"}"#,
+                r#"{"a":1}"#,
+            ),
+            (r#"{"data_base64":"aGk="}"#, "hi"),
+            (r#"{"data":null}"#, ""),
+            ("{}", ""),
+        ] {
+            assert_eq!(data(envelope).unwrap(), expected, "{envelope}");
+        }
+        assert!(data(r#"{"data_base64":"!"}"#).is_err());
+
+        let entry = plain(text.as_bytes());
+        let entry = entry.to_bulk_entry("e1", &metadata(&[("k", "v")])).unwrap();
+        assert_eq!(
+            (entry.entry_id.as_str(), entry.metadata["k"].as_str()),
+            ("e1", "v")
+        );
+        assert_eq!(entry.content_type, "application/cloudevents+json");
+    }
+}

@@ -1,7 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use proptest::prelude::*;
-use prost_types::value::Kind as Shape;
 use serde_json::json;
 
 use super::*;
@@ -13,7 +12,7 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-fn metadata(pairs: &[(&str, &str)]) -> Metadata {
+pub(super) fn metadata(pairs: &[(&str, &str)]) -> Metadata {
     let pairs = pairs.iter();
     pairs
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -60,7 +59,7 @@ fn decode(data: &[u8], content_type: Option<&str>, metadata: &Metadata, is_raw: 
     .unwrap()
 }
 
-fn plain(data: &[u8]) -> Event {
+pub(super) fn plain(data: &[u8]) -> Event {
     decode(data, None, &Metadata::new(), false)
 }
 
@@ -115,6 +114,7 @@ fn metadata_sets_fields_of_a_new_envelope() {
         ("cloudevent.subject", "u"),
         ("cloudevent.traceid", "i"),
         ("cloudevent.tracestate", "x=y"),
+        ("cloudevent.traceparent", ""),
         ("cloudevent.data", "not this"),
         ("cloudevent.topic", "nor this"),
         ("id", "nor this"),
@@ -304,64 +304,6 @@ fn expires_when_its_time_has_come() {
     }
 }
 
-#[test]
-fn a_grpc_app_gets_data_as_published_and_extensions() {
-    let text = r#"{"id":"1","source":"s","type":"y","specversion":"1.0","data":{"n": 1.0},
-        "datacontenttype":"application/json","topic":"t","ok":true,"list":[1,"a",null]}"#;
-    let request = plain(text.as_bytes())
-        .to_request("/path", "p", "t")
-        .unwrap();
-    assert_eq!(
-        (
-            request.id.as_str(),
-            request.source.as_str(),
-            request.r#type.as_str()
-        ),
-        ("1", "s", "y")
-    );
-    assert_eq!(request.data, br#"{"n": 1.0}"#);
-    assert_eq!(request.path, "/path");
-    let extensions = request.extensions.unwrap().fields;
-    let names: Vec<_> = extensions.keys().map(String::as_str).collect();
-    assert_eq!(names, ["list", "ok", "topic"]);
-    assert_eq!(extensions["ok"].kind, Some(Shape::BoolValue(true)));
-    let Some(Shape::ListValue(list)) = &extensions["list"].kind else {
-        panic!("no list")
-    };
-    assert_eq!(list.values[0].kind, Some(Shape::NumberValue(1.0)));
-
-    let data = |envelope: &str| {
-        let request = plain(envelope.as_bytes()).to_request("", "p", "t");
-        request.map(|request| String::from_utf8(request.data).unwrap())
-    };
-    for (envelope, expected) in [
-        (r#"{"data":"a","datacontenttype":"text/plain"}"#, "a"),
-        (
-            r#"{"data":"a","datacontenttype":"application/json"}"#,
-            "\"a\"",
-        ),
-        (r#"{"data":"a"}"#, "\"a\""),
-        (
-            r#"{"data":{"a":1},"datacontenttype":"text/plain"}"#,
-            r#"{"a":1}"#,
-        ),
-        (r#"{"data_base64":"aGk="}"#, "hi"),
-        (r#"{"data":null}"#, ""),
-        ("{}", ""),
-    ] {
-        assert_eq!(data(envelope).unwrap(), expected, "{envelope}");
-    }
-    assert!(data(r#"{"data_base64":"!"}"#).is_err());
-
-    let entry = plain(text.as_bytes());
-    let entry = entry.to_bulk_entry("e1", &metadata(&[("k", "v")])).unwrap();
-    assert_eq!(
-        (entry.entry_id.as_str(), entry.metadata["k"].as_str()),
-        ("e1", "v")
-    );
-    assert_eq!(entry.content_type, "application/cloudevents+json");
-}
-
 /// Any JSON, with numbers that no program's numbers hold.
 fn any_json() -> impl Strategy<Value = String> {
     let number = "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?";
@@ -410,7 +352,10 @@ proptest! {
     }
 
     #[test]
-    fn nothing_makes_it_panic(data in any::<Vec<u8>>(), kind in "(application/(json|cloudevents\\+json))?") {
+    fn nothing_makes_it_panic(
+        data in any::<Vec<u8>>(),
+        kind in "(application/(json|cloudevents\\+json))?",
+    ) {
         if let Ok(envelope) = published(&kind, &data) {
             let _ = plain(&envelope).to_request("", "p", "t");
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use dapr::dapr::proto::runtime::v1::TopicEventRequest;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{Message, Outcome, Subscriber};
@@ -23,6 +24,8 @@ pub(super) struct Answers {
     waiting: Mutex<Waiting>,
     /// Told whenever somebody waits no more.
     freed: Notify,
+    /// Cancelled once the broker hands out messages.
+    began: CancellationToken,
     unknown: LogRate,
 }
 
@@ -42,6 +45,11 @@ struct Question<'a> {
 }
 
 impl Answers {
+    /// Waits until the broker hands out messages.
+    pub(super) async fn begin(&self) {
+        self.began.cancelled().await;
+    }
+
     /// Ends the wait for an answer.
     pub(super) fn answer(&self, id: &str, outcome: Outcome) {
         let asked = self.lock().by_id.remove(id);
@@ -152,34 +160,22 @@ impl Subscriber for StreamSubscriber {
             Err(error) => Outcome::Drop(error.to_string()),
         }
     }
+
+    fn subscribed(&self) {
+        self.answers.began.cancel();
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures_util::FutureExt as _;
     use futures_util::future::join;
 
     use super::*;
-    use crate::blocks::cloud_event::{Event, Received};
+    use crate::blocks::subscriptions::tests::message as with_envelope;
 
     fn message(id: &str) -> Message {
-        let data = Bytes::from(format!("{{\"id\":\"{id}\"}}"));
-        let event = Event::decode(&Received {
-            data: &data,
-            content_type: None,
-            metadata: &Default::default(),
-            pubsub: "p",
-            topic: "t",
-            is_raw: false,
-        });
-        Message {
-            event: event.unwrap(),
-            metadata: Default::default(),
-            path: String::new(),
-            pubsub: "p".to_owned(),
-            topic: "t".to_owned(),
-        }
+        with_envelope(&format!("{{\"id\":\"{id}\"}}"))
     }
 
     fn stream() -> (

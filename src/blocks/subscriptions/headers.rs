@@ -105,7 +105,8 @@ fn admitted(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
         || RESERVED_FAMILIES.iter().any(|family| text.starts_with(family))
         // The values of these are binary in gRPC.
         || text.ends_with("-bin");
-    if is_reserved {
+    // Metadata of gRPC is ASCII.
+    if is_reserved || !value.is_ascii() {
         return None;
     }
     Some((name, HeaderValue::from_str(value).ok()?))

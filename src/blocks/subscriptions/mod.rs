@@ -68,6 +68,9 @@ pub trait Subscriber: Send + Sync {
     /// Delivers one message.
     async fn deliver(&self, message: &Message) -> Outcome;
 
+    /// Is told when the broker begins to hand out messages for it, each time anew.
+    fn subscribed(&self) {}
+
     /// Delivers messages of one path together; one outcome each, in their order.
     async fn deliver_all(&self, messages: &[Message]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(messages.len());

@@ -265,28 +265,27 @@ mod tests {
     /// Each at its limit, on the stack of a test's thread, which is that of a worker.
     #[test]
     fn nested_rules_and_events_cannot_overflow_the_stack() {
-        let (brackets, operators) = (32, 128);
+        let (brackets, depth) = (32, 22);
         for longest in [
             format!("{}true{}", "(".repeat(brackets), ")".repeat(brackets)),
-            format!("{}true", "!".repeat(operators)),
-            format!("{}1 > 0", "1+".repeat(operators - 1)),
-            format!("{}true", "true?true:".repeat(brackets)),
-            format!("{}false", "false||".repeat(operators / 2)),
-            format!("event.data{}", "[0]".repeat(brackets)),
-            format!(
-                "{}event{} > 0",
-                "size(".repeat(brackets),
-                ")".repeat(brackets)
-            ),
-            format!("{}1{} == 1", "[".repeat(brackets), "]".repeat(brackets)),
+            format!("{}true", "!".repeat(4000)),
+            format!("{}1 > 0", "1+".repeat(depth)),
+            format!("{}true", "false?true:".repeat(depth)),
+            format!("{}false", "false||".repeat(580)),
+            format!("event.data{}", "[0]".repeat(depth)),
+            format!("{}event{} > 0", "size(".repeat(depth), ")".repeat(depth)),
+            format!("{}1{} == 1", "[".repeat(depth), "]".repeat(depth)),
+            format!("{}1{} == 1", "{1:".repeat(depth), "}".repeat(depth)),
             format!(
                 "{}true{}",
-                "[1].all(x,".repeat(brackets / 2),
-                ")".repeat(brackets / 2)
+                "[1].all(x,".repeat(depth / 2),
+                ")".repeat(depth / 2)
             ),
-            format!("event{} > 0", ".a".repeat(operators - 1)),
+            format!("event{} > 0", ".a".repeat(depth)),
+            format!("{}event", "event in ".repeat(depth)),
         ] {
-            let router = router(&[(&longest, "p")], None).unwrap();
+            let router = router(&[(&longest, "p")], None);
+            let router = router.unwrap_or_else(|error| panic!("{longest}: {error}"));
             let event = envelope();
             let _ = router.route(|| &event);
         }

@@ -98,6 +98,7 @@ impl Consumers {
         } = one;
         let Spec { topic, .. } = &*wanted.spec;
         let (spec, shared) = (Arc::clone(&wanted.spec), Arc::clone(&self.shared));
+        let messages = Topic::new(&pubsub, &wanted.spec, &subscriber);
         let consumer = match Consumer::new(Arc::clone(&pubsub), spec, subscriber, shared) {
             Ok(consumer) => consumer,
             Err(error) => {
@@ -113,7 +114,7 @@ impl Consumers {
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let task = Task {
             before: self.ending.remove(&wanted.key),
-            topic: Topic::new(&pubsub, &wanted.spec),
+            topic: messages,
             batch: batch(&wanted.spec),
             consumer,
         };
@@ -139,12 +140,16 @@ impl Consumers {
         }
     }
 
-    /// Stops all of them and waits for messages in flight, for a time. Those that are not dealt
-    /// with then go back to their brokers.
-    pub(super) async fn drain(mut self, limit: Duration) {
+    /// Takes no message any more.
+    pub(super) fn stop_all(&self) {
         for running in self.running.values() {
             running.stop.cancel();
         }
+    }
+
+    /// Waits for messages in flight once all are stopped, for a time. Those that are not dealt with
+    /// then go back to their brokers.
+    pub(super) async fn drain(mut self, limit: Duration) {
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(limit, ended).await.is_err() {
             let count = self.tasks.len();
@@ -177,10 +182,10 @@ impl Task {
         if let Some(before) = &self.before {
             tokio::select! {
                 () = before.cancelled() => {}
+                // Also where it is stopped meanwhile: the next in line waits for this one.
                 () = sleep(HANDOVER) => {
                     warn!(source = self.topic.name(), "Earlier messages are in flight still");
                 }
-                () = stop.cancelled() => {}
             }
         }
         intake::run(&self.topic, Arc::new(self.consumer), self.batch, stop).await;
@@ -191,16 +196,18 @@ impl Task {
 struct Topic {
     pubsub: Arc<LoadedPubSub>,
     interest: Interest,
+    subscriber: Arc<dyn Subscriber>,
 }
 
 impl Topic {
-    fn new(pubsub: &Arc<LoadedPubSub>, spec: &Spec) -> Self {
+    fn new(pubsub: &Arc<LoadedPubSub>, spec: &Spec, subscriber: &Arc<dyn Subscriber>) -> Self {
         Self {
             interest: Interest {
                 topic: pubsub.broker_topic(&spec.topic),
                 metadata: spec.metadata.clone(),
             },
             pubsub: Arc::clone(pubsub),
+            subscriber: Arc::clone(subscriber),
         }
     }
 }
@@ -208,11 +215,130 @@ impl Topic {
 #[async_trait]
 impl Source for Topic {
     async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
-        self.pubsub.component.broker.subscribe(&self.interest).await
+        let broker = &self.pubsub.component.broker;
+        let intake = broker.subscribe(&self.interest).await?;
+        self.subscriber.subscribed();
+        Ok(intake)
     }
 
     fn name(&self) -> String {
         let (topic, pubsub) = (&self.interest.topic, &self.pubsub.name);
         format!("topic {topic:?} of pub/sub {pubsub:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wanted::Kind;
+    use super::super::{Message, Outcome};
+    use super::*;
+    use crate::components::pubsub::in_memory::InMemory;
+    use crate::components::pubsub::{Feature, Outgoing, PubSub, PubSubComponent};
+    use crate::process::trace::Tracer;
+    use crate::registry::Registry;
+    use crate::testing::eventually::eventually;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A broker that counts how often it is subscribed to.
+    #[derive(Default)]
+    struct Counted {
+        broker: InMemory,
+        opened: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl PubSub for Counted {
+        fn features(&self) -> &[Feature] {
+            &[]
+        }
+
+        async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+            self.broker.publish(topic, message).await
+        }
+
+        async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            self.broker.subscribe(interest).await
+        }
+    }
+
+    struct Nobody;
+
+    #[async_trait]
+    impl Subscriber for Nobody {
+        async fn deliver(&self, _: &Message) -> Outcome {
+            Outcome::Success
+        }
+    }
+
+    fn loaded(broker: &Arc<Counted>) -> Arc<LoadedPubSub> {
+        Arc::new(LoadedPubSub {
+            name: "p".to_owned(),
+            component: PubSubComponent {
+                broker: Arc::<Counted>::clone(broker),
+                scopes: Arc::default(),
+            },
+            topic_prefix: String::new(),
+        })
+    }
+
+    fn runnable(topic: &str, path: &str, pubsub: &Arc<LoadedPubSub>) -> Runnable {
+        let mut spec = Spec {
+            pubsub: "p".to_owned(),
+            topic: topic.to_owned(),
+            ..Spec::default()
+        };
+        spec.routes.push("", path);
+        Runnable {
+            wanted: Wanted {
+                key: Key::App("p".to_owned(), topic.to_owned()),
+                kind: Kind::Declarative,
+                spec: Arc::new(spec),
+            },
+            pubsub: Arc::clone(pubsub),
+            subscriber: Arc::new(Nobody),
+        }
+    }
+
+    async fn opens(broker: &Counted, times: usize) {
+        eventually("it subscribes", async || {
+            (broker.opened.load(Ordering::SeqCst) >= times).then_some(())
+        })
+        .await;
+        assert_eq!(broker.opened.load(Ordering::SeqCst), times);
+    }
+
+    #[tokio::test]
+    async fn only_what_changes_is_touched() {
+        let broker = Arc::new(Counted::default());
+        let pubsub = loaded(&broker);
+        let mut consumers = Consumers::new(Arc::new(Shared {
+            registry: Registry::empty(),
+            app_id: "app".to_owned(),
+            namespace: String::new(),
+            tracer: Tracer::default(),
+        }));
+        consumers.bring_in_line(vec![
+            runnable("a", "/a", &pubsub),
+            runnable("b", "/b", &pubsub),
+        ]);
+        opens(&broker, 2).await;
+        // The same again, from a document that was read anew.
+        consumers.bring_in_line(vec![
+            runnable("a", "/a", &pubsub),
+            runnable("b", "/b", &pubsub),
+        ]);
+        consumers.bring_in_line(vec![
+            runnable("a", "/a", &pubsub),
+            runnable("b", "/c", &pubsub),
+        ]);
+        opens(&broker, 3).await;
+        consumers.bring_in_line(vec![runnable("a", "/a", &pubsub)]);
+        // Another component of the name, as after a change of it.
+        let pubsub = loaded(&broker);
+        consumers.bring_in_line(vec![runnable("a", "/a", &pubsub)]);
+        opens(&broker, 4).await;
+        consumers.stop_all();
+        consumers.drain(HANDOVER).await;
     }
 }

@@ -8,9 +8,11 @@
 //! Invariant: a message that was not answered when its stream ends is to be delivered again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dapr::dapr::proto::runtime::v1::TopicEventRequest;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{Answers, StreamSubscriber};
@@ -23,6 +25,8 @@ use crate::resources::subscription::{Routes, Spec};
 
 /// The most streams at once.
 const MAX_STREAMS: usize = 1000;
+/// How long a broker may take until it hands out messages.
+const BEGIN: Duration = Duration::from_secs(10);
 /// How many messages wait between a subscription and its stream.
 const WAITING: usize = 16;
 
@@ -158,9 +162,24 @@ impl Streaming {
         }
     }
 
-    /// Subscribes. The reasons, in the order in which they are checked: `PubSubNameEmpty`,
-    /// `TopicNameEmpty`, `PubSubNotFound`, `TopicForbidden`, `TooManyStreams`.
-    pub fn open(&self, wanted: Wanted) -> Result<Session, Error> {
+    /// Subscribes, and waits until the broker hands out messages. The reasons, in the order in
+    /// which they are checked: `PubSubNameEmpty`, `TopicNameEmpty`, `PubSubNotFound`,
+    /// `TopicForbidden`, `TooManyStreams`, `SubscribeFailed`.
+    pub async fn open(&self, wanted: Wanted) -> Result<Session, Error> {
+        let (pubsub, topic) = (wanted.pubsub.clone(), wanted.topic.clone());
+        let session = self.register(wanted)?;
+        let begun = tokio::select! {
+            begun = timeout(BEGIN, session.answers.begin()) => begun.is_ok(),
+            () = self.stop.cancelled() => false,
+        };
+        if begun {
+            return Ok(session);
+        }
+        let text = format!("no messages of topic {topic} come in from pubsub {pubsub} yet");
+        Err(Error::new(Reason::SubscribeFailed, text).about_topic(&pubsub, &topic))
+    }
+
+    fn register(&self, wanted: Wanted) -> Result<Session, Error> {
         let spec = wanted.into_spec();
         without_name(&spec.pubsub, &spec.topic)?;
         let snapshot = self.registry.peek();
@@ -221,5 +240,86 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.answers.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::subscriptions::tests::message;
+    use crate::components::pubsub::PubSubComponent;
+    use crate::components::pubsub::in_memory::InMemory;
+    use crate::registry::messaging::LoadedPubSub;
+    use crate::registry::snapshot::Snapshot;
+
+    fn streaming() -> (Streaming, Streams, CancellationToken) {
+        let loaded = LoadedPubSub {
+            name: "p".to_owned(),
+            component: PubSubComponent {
+                broker: Arc::<InMemory>::default(),
+                scopes: Arc::default(),
+            },
+            topic_prefix: String::new(),
+        };
+        let registry = Registry::holding(Snapshot {
+            pubsubs: [("p".to_owned(), Arc::new(loaded))].into(),
+            ..Snapshot::default()
+        });
+        let (streams, stop) = (Streams::default(), CancellationToken::new());
+        let streaming = Streaming::new(registry, "app", streams.clone(), stop.clone());
+        (streaming, streams, stop)
+    }
+
+    fn wanted(pubsub: &str, topic: &str) -> Wanted {
+        Wanted {
+            pubsub: pubsub.to_owned(),
+            topic: topic.to_owned(),
+            ..Wanted::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_cannot_be_is_refused() {
+        let (streaming, streams, stop) = streaming();
+        for (pubsub, topic, reason) in [
+            ("", "t", Reason::PubSubNameEmpty),
+            ("p", "", Reason::TopicNameEmpty),
+            ("x", "t", Reason::PubSubNotFound),
+        ] {
+            let error = streaming.open(wanted(pubsub, topic)).await.err().unwrap();
+            assert_eq!(error.reason(), reason);
+        }
+        stop.cancel();
+        let error = streaming.open(wanted("p", "t")).await.err().unwrap();
+        assert_eq!(error.reason(), Reason::SubscribeFailed);
+        assert_eq!(streams.watch().borrow().streams().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn when_the_sidecar_stops_a_stream_stays_until_its_last_delivery_ended() {
+        let (streaming, streams, stop) = streaming();
+        let mut list = streams.watch();
+        let consumer = async {
+            list.changed().await.unwrap();
+            let subscriber = Arc::clone(&list.borrow().streams()[0].subscriber);
+            subscriber.subscribed();
+            subscriber
+        };
+        let opening = streaming.open(wanted("p", "t"));
+        let (session, subscriber) = tokio::join!(opening, consumer);
+        let mut session = session.unwrap();
+        stop.cancel();
+        let app = async {
+            let event = session.next().await.unwrap();
+            session.answer(&event.id, Outcome::Success);
+            session.next().await
+        };
+        let delivery = async move {
+            let message = message("{\"id\":\"1\"}");
+            subscriber.deliver(&message).await
+        };
+        let (outcome, end) = tokio::join!(delivery, app);
+        assert_eq!((outcome, end), (Outcome::Success, None));
+        assert_eq!(streams.watch().borrow().streams().len(), 0);
     }
 }

@@ -121,6 +121,8 @@ impl Supervisor {
                 ended = consumers.ended() => ended?,
             }
         }
+        consumers.stop_all();
+        self.current.send_replace(Vec::new());
         consumers.drain(grace).await;
         drop(part);
         shutdown.cancelled().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Host, listed, named, pubsubs};
+use super::{Host, contains, listed, named, pubsubs};
 use crate::components::binding::cron::Cron;
 #[cfg(feature = "remote")]
 use crate::components::binding::http::Http;
@@ -12,7 +12,7 @@ use crate::components::binding::redis::RedisKeys;
 use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
 use crate::components::message::Metadata;
 use crate::components::metadata::Reader;
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{Error, ResolvedComponent, pluggable};
 
 #[derive(Clone, Copy)]
 enum BindingType {
@@ -45,12 +45,18 @@ pub(in crate::components) fn types() -> String {
     listed(BINDING_TYPES)
 }
 
+/// Whether there is a type of this name.
+pub(super) fn has(component_type: &str) -> bool {
+    contains(BINDING_TYPES, component_type)
+}
+
 pub(super) async fn build(
     component: &ResolvedComponent,
     host: Host<'_>,
 ) -> Result<BindingComponent, Error> {
     let Some(binding_type) = named(BINDING_TYPES, component) else {
-        return Err(Error::unknown("binding", component, types()));
+        let unknown = Error::unknown("binding", component, types());
+        return pluggable::binding(component, host, unknown).await;
     };
     let mut reader = Reader::new(component)?;
     let settings = BindingSettings::read(&mut reader)?;

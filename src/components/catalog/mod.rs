@@ -158,8 +158,22 @@ fn named<T: Copy>(types: &[(&str, T)], component: &ResolvedComponent) -> Option<
     types.iter().find(is_wanted).map(|(_, found)| *found)
 }
 
+/// Whether this build has a type, in lower case.
+pub(super) fn has_type(component_type: &str) -> bool {
+    match category(component_type) {
+        Category::Binding => bindings::has(component_type),
+        Category::PubSub => pubsubs::has(component_type),
+        Category::SecretStore => secret_stores::has(component_type),
+        Category::Middleware | Category::Unserved | Category::Unknown => false,
+    }
+}
+
+fn contains<T>(types: &[(&str, T)], component_type: &str) -> bool {
+    types.iter().any(|(name, _)| *name == component_type)
+}
+
 /// `v1`, the older `v0` and no version at all mean the same.
-fn is_first(version: &str) -> bool {
+pub(super) fn is_first(version: &str) -> bool {
     matches!(version.to_lowercase().as_str(), "" | "v0" | "v1")
 }
 

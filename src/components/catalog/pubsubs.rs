@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Host, listed, named};
+use super::{Host, contains, listed, named};
 use crate::components::metadata::Reader;
 use crate::components::pubsub::in_memory::InMemory;
 #[cfg(feature = "nats")]
@@ -13,7 +13,7 @@ use crate::components::pubsub::rabbitmq::RabbitMq;
 use crate::components::pubsub::redis::RedisStreams;
 use crate::components::pubsub::scopes::TopicScopes;
 use crate::components::pubsub::{PubSub, PubSubComponent};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{Error, ResolvedComponent, pluggable};
 
 #[derive(Clone, Copy)]
 enum PubSubType {
@@ -36,12 +36,18 @@ pub(in crate::components) fn types() -> String {
     listed(PUBSUB_TYPES)
 }
 
+/// Whether there is a type of this name.
+pub(super) fn has(component_type: &str) -> bool {
+    contains(PUBSUB_TYPES, component_type)
+}
+
 pub(super) async fn build(
     component: &ResolvedComponent,
     host: Host<'_>,
 ) -> Result<PubSubComponent, Error> {
     let Some(pubsub_type) = named(PUBSUB_TYPES, component) else {
-        return Err(Error::unknown("pub/sub", component, types()));
+        let unknown = Error::unknown("pub/sub", component, types());
+        return pluggable::pubsub(component, host, unknown).await;
     };
     let mut reader = Reader::new(component)?;
     let scopes = Arc::new(TopicScopes::read(&mut reader)?);

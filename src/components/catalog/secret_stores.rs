@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Host, is_first, listed};
+use super::{Host, contains, is_first, listed};
 use crate::components::metadata::Reader;
 use crate::components::secret_store::SecretStore;
 #[cfg(feature = "aws")]
@@ -20,7 +20,7 @@ use crate::components::secret_store::local_file::LocalFile;
 use crate::components::secret_store::settings::Settings;
 #[cfg(feature = "vault")]
 use crate::components::secret_store::vault::Vault;
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{Error, ResolvedComponent, pluggable};
 
 #[derive(Clone, Copy)]
 enum SecretStoreType {
@@ -73,11 +73,19 @@ pub(in crate::components) fn types() -> String {
     listed(SECRET_STORE_TYPES)
 }
 
+/// Whether there is a type of this name.
+pub(super) fn has(component_type: &str) -> bool {
+    contains(SECRET_STORE_TYPES, component_type)
+}
+
 pub(super) async fn build(
     component: &ResolvedComponent,
     host: Host<'_>,
 ) -> Result<Arc<dyn SecretStore>, Error> {
-    let store_type = of(component)?;
+    let store_type = match of(component) {
+        Ok(store_type) => store_type,
+        Err(unknown) => return pluggable::secret_store(component, host, unknown).await,
+    };
     let mut reader = Reader::new(component)?;
     let store: Arc<dyn SecretStore> = match store_type {
         SecretStoreType::LocalEnv => Arc::new(LocalEnv::start(&mut reader, host.environment)?),

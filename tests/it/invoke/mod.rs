@@ -40,7 +40,6 @@ use sidegate::peers::identity::Mtls;
 use sidegate::peers::name_resolution::address::PeerAddress;
 use sidegate::peers::name_resolution::{Lookup, ResolveError, Resolver};
 use sidegate::process::listener::{ListenAddr, Listener};
-use sidegate::process::readiness::Readiness;
 use sidegate::process::serve::{Handshake, Limits, Plain, serve};
 use sidegate::process::tasks::BoxError;
 use sidegate::registry::Registry;

@@ -9,7 +9,6 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Incoming;
-use prost::Message as _;
 use sidegate::app_channel::{AppChannel, AppProtocol};
 use sidegate::process::tasks::BoxError;
 

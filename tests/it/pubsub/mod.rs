@@ -39,9 +39,12 @@ mod dead_letter;
 mod delivery;
 mod discovery;
 mod grpc_app;
+mod publish;
 mod reload;
 mod routing;
 mod stop;
+mod streaming;
+mod whole;
 
 /// A folder with resources.
 pub(crate) struct Files(TempDir);
@@ -206,12 +209,17 @@ impl Running {
     /// that is to come may not be there yet.
     async fn reaches(&self, app: &TestApp, topic: &str, path: &str) {
         let mut number = 0;
-        eventually(&format!("{topic} reaches {path}"), async || {
+        let last = eventually(&format!("{topic} reaches {path}"), async || {
             let id = format!("{topic}{path}{number}");
             number += 1;
             self.publish(topic, &[&id]).await.unwrap();
             let arrived = app.arrived(path);
-            arrived.iter().any(|id| id.starts_with(topic)).then_some(())
+            arrived.iter().any(|id| id.starts_with(topic)).then_some(id)
+        })
+        .await;
+        eventually(&format!("the last of {topic} is answered"), async || {
+            let answered = ids(&app.state.answered, path);
+            answered.contains(&last).then_some(())
         })
         .await;
     }

@@ -33,7 +33,9 @@ async fn refuses_types_that_do_not_exist() {
              secretstores.aws.parameterstore/v1, secretstores.aws.secretmanager/v1, \
              secretstores.aws.secretsmanager/v1, secretstores.azure.keyvault/v1, \
              secretstores.gcp.secretmanager/v1, secretstores.hashicorp.vault/v1, \
-             secretstores.kubernetes/v1, secretstores.local.env/v1, secretstores.local.file/v1",
+             secretstores.kubernetes/v1, secretstores.local.env/v1, secretstores.local.file/v1; \
+             nor is there a pluggable component: there is no socket \
+             /tmp/dapr-components-sockets/nope.sock",
         ),
         (
             "SecretStores.local.env",

@@ -53,6 +53,8 @@ fn needs_token(route: RouteId, method: &Method) -> bool {
         | RouteId::Shutdown
         | RouteId::GetBulkSecret
         | RouteId::GetSecret
+        | RouteId::BulkPublish
+        | RouteId::Publish
         | RouteId::Invoke
         | RouteId::Fallback => true,
     }
@@ -70,6 +72,8 @@ fn path(route: &Route) -> String {
     let path = route.pattern.replace("{*target}", "app/method/m");
     path.replace("{*path}", "m")
         .replace("{store}", "s")
+        .replace("{pubsub}", "p")
+        .replace("{*topic}", "t/u")
         .replace("{key}", "k")
 }
 

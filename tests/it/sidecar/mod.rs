@@ -4,6 +4,7 @@ mod configuration;
 mod door;
 mod life;
 mod limits;
+mod messages;
 mod mtls;
 mod odd_requests;
 mod pipeline;
@@ -30,14 +31,14 @@ use tokio_util::sync::CancellationToken;
 const TOKEN: &str = "t0ken";
 
 /// A sidecar of the app `app`, with every server on a free port.
-struct Running {
+pub(crate) struct Running {
     addresses: Addresses,
     stop: CancellationToken,
     task: JoinSet<anyhow::Result<Ended>>,
 }
 
 impl Running {
-    async fn start(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(flags: &[&str], environment: &[(&str, &str)]) -> Self {
         let sidecar = bind(flags, environment).await.unwrap();
         let (addresses, stop) = (sidecar.addresses().clone(), CancellationToken::new());
         let mut task = JoinSet::new();
@@ -53,11 +54,11 @@ impl Running {
         Self::start(flags, &[("DAPR_API_TOKEN", TOKEN)]).await
     }
 
-    fn http(&self) -> SocketAddr {
+    pub(crate) fn http(&self) -> SocketAddr {
         ipv4(&self.addresses.http)
     }
 
-    fn grpc(&self) -> SocketAddr {
+    pub(crate) fn grpc(&self) -> SocketAddr {
         ipv4(&self.addresses.grpc)
     }
 
@@ -66,7 +67,7 @@ impl Running {
         SocketAddr::new([127, 0, 0, 1].into(), address.port())
     }
 
-    fn metrics(&self) -> SocketAddr {
+    pub(crate) fn metrics(&self) -> SocketAddr {
         let address = tcp(&self.addresses.metrics)[0];
         SocketAddr::new([127, 0, 0, 1].into(), address.port())
     }

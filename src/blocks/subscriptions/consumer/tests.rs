@@ -203,12 +203,10 @@ fn policies(inbound: &str) -> Resiliency {
         let text = format!(
             "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata: {{name: r}}\nspec:\n  \
              policies: {{{inbound}}}\n  targets: {{components: {{pubsub: {{inbound: {{{}}}}}}}}}\n",
-            ["retry", "timeout", "circuitBreaker"]
-                .iter()
-                .filter(|kind| inbound.contains(*kind))
-                .map(|kind| format!("{kind}: p"))
-                .collect::<Vec<_>>()
-                .join(", ")
+            match inbound.split(':').next() {
+                Some("retries") => "retry: p",
+                _ => "circuitBreaker: p",
+            }
         );
         resources.add(Path::new("r.yaml"), &text);
     }

@@ -75,7 +75,7 @@ impl Queue {
     pub(super) fn given_up(&self, kept: Duration) -> Option<usize> {
         let messages = self.lock();
         let is_unread = messages.readers == 0 && messages.taken == 0;
-        let is_given_up = is_unread && messages.unread_since.elapsed() > kept;
+        let is_given_up = is_unread && messages.unread_since.elapsed() >= kept;
         is_given_up.then(|| messages.count())
     }
 

@@ -14,6 +14,7 @@ help: ## List these commands
 
 check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/sdk/rust/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test brokers --test cluster --test e2e --test stores -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \

@@ -2,8 +2,8 @@
 # What is tested in other languages: tests/others.sh PATH-OF-SIDEGATE
 #
 # The packing of the image; the unchanged Dapr SDKs against a real sidecar, and with each other
-# through two of them; what sidecars send each other against Dapr's own stubs. Installs each SDK by
-# its pinned versions into a cache outside the tree. What this machine cannot run is counted as
+# through two of them; messages that they publish and get; what sidecars send each other against
+# Dapr's own stubs. Installs each SDK by its pinned versions into a cache outside the tree. What this machine cannot run is counted as
 # skipped with the reason; with CI=true that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,9 +13,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/sdk
 work=$(mktemp -d)
 results=$work/results
 touch "$results"
-callees=() # the programs that serve, by process id
+servers=() # the programs that serve, by process id
 finish() {
-    [ "${#callees[@]}" = 0 ] || kill "${callees[@]}" 2>/dev/null || true
+    [ "${#servers[@]}" = 0 ] || kill "${servers[@]}" 2>/dev/null || true
     wait
     rm -rf "$work"
 }
@@ -53,6 +53,21 @@ install_go() {
     mkdir -p "$1" && (cd tests/sdk/go && GOFLAGS=-mod=readonly go build -trimpath -o "$1" .)
 }
 
+install_java() {
+    local into=$1
+    [ -e "$into/complete" ] && return
+    rm -rf "$into" &&
+        mvn --batch-mode --quiet --file tests/sdk/java/pom.xml dependency:copy-dependencies \
+            -DincludeScope=runtime -DoutputDirectory="$into/packages" -Dstyle.color=never &&
+        javac -d "$into/classes" -cp "$into/packages/*" tests/sdk/java/*.java &&
+        touch "$into/complete"
+}
+
+# Cargo keeps what it built by itself, as Go does.
+install_rust() {
+    cargo build --locked --quiet --manifest-path tests/sdk/rust/Cargo.toml --target-dir "$1"
+}
+
 # Runs a program that writes a line for each of its cases; one that ends before its first case, or
 # badly though all passed, is a failure too.
 drive() {
@@ -79,7 +94,7 @@ serve() {
     local name=$1 protocol=$2
     shift 2
     "$sidegate" run --app-id "callee-$name" --app-protocol "$protocol" --log-level warn -- "$@" &
-    callees+=($!)
+    servers+=($!)
     served+=("callee-$name")
 }
 
@@ -92,11 +107,31 @@ drive_caller() {
         "$sidegate" run --app-id "caller-$name" --log-level warn -- "$@"
 }
 
+# Starts what is behind the output binding of those that use one.
+serve_outside() {
+    python3 -B tests/sdk/outside.py "$work/outside" &
+    servers+=($!)
+    for _ in $(seq 100); do
+        [ -e "$work/outside" ] && break
+        sleep 0.1
+    done
+    SDK_OUTSIDE=$(cat "$work/outside")
+    export SDK_OUTSIDE
+}
+
+# Runs a program as an app that publishes and gets messages, and uses bindings.
+drive_messages() {
+    local name=$1 protocol=$2
+    shift 2
+    drive "$name" "$sidegate" run --app-id "messages-$name" --app-protocol "$protocol" \
+        --resources-path tests/sdk/messages --log-level warn -- "$@"
+}
+
 skip() {
     reasons+=("skipped: $1: $2")
 }
 
-python=() javascript=() go=() served=()
+python=() javascript=() go=() java=() rust=() served=()
 
 if ! command -v python3 >/dev/null; then
     skip image "no python3"
@@ -135,6 +170,28 @@ else
     fi
 fi
 
+if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then
+    skip java "no javac or mvn"
+else
+    into=$(folder java tests/sdk/java/* <(java --version))
+    if install_java "$into"; then
+        java=(java -cp "$into/classes:$into/packages/*" Messages)
+    else
+        skip java "cannot build tests/sdk/java"
+    fi
+fi
+
+if ! command -v cargo >/dev/null; then
+    skip rust "no cargo"
+else
+    into=$(folder rust tests/sdk/rust/Cargo.{toml,lock} <(rustc --version))
+    if install_rust "$into"; then
+        rust=("$into/debug/sidegate-sdk-tests")
+    else
+        skip rust "cannot build tests/sdk/rust"
+    fi
+fi
+
 cases=tests/sdk
 [ "${#python[@]}" = 0 ] || serve python grpc "${python[@]}" $cases/python/app.py
 [ "${#javascript[@]}" = 0 ] || serve javascript http "${javascript[@]}" $cases/javascript/app.cjs
@@ -150,6 +207,18 @@ fi
 if [ "${#go[@]}" != 0 ]; then
     drive_caller go "${go[@]}" invocation
     drive go "${go[@]}" wire "$sidegate"
+fi
+
+if ! command -v python3 >/dev/null; then
+    skip messages "no python3"
+else
+    serve_outside
+    [ "${#python[@]}" = 0 ] || drive_messages python grpc "${python[@]}" $cases/python/messages.py
+    [ "${#javascript[@]}" = 0 ] ||
+        drive_messages javascript http "${javascript[@]}" $cases/javascript/messages.cjs
+    [ "${#go[@]}" = 0 ] || drive_messages go http "${go[@]}" messages
+    [ "${#java[@]}" = 0 ] || drive_messages java grpc "${java[@]}"
+    [ "${#rust[@]}" = 0 ] || drive_messages rust grpc "${rust[@]}"
 fi
 
 sort "$results"

@@ -43,6 +43,7 @@ const ALL: &[Reason] = &[
     Reason::PublishFailed,
     Reason::TooManyStreams,
     Reason::SubscribeFailed,
+    Reason::BindingFailed,
 ];
 
 const INTRODUCTION: &str = "\

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::auth::tokens::ApiTokens;
+use crate::blocks::bindings::output::OutputBindings;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::Metadata;
@@ -31,6 +32,8 @@ pub mod status;
 /// The building blocks behind the API. Cheap to clone.
 #[derive(Clone)]
 pub struct Blocks {
+    /// Operations of output bindings.
+    pub bindings: Arc<OutputBindings>,
     /// The health checks.
     pub health: Health,
     /// Calls methods of apps.

@@ -30,6 +30,8 @@ pub enum RouteId {
     BulkPublish,
     /// Publishes a message.
     Publish,
+    /// An operation of an output binding.
+    InvokeBinding,
     /// Service invocation by path.
     Invoke,
     /// Everything else: service invocation by header, or an unknown path.
@@ -65,7 +67,7 @@ pub struct Route {
 }
 
 /// Every route. The first one that matches counts. The last one matches everything.
-pub const ROUTES: [Route; 12] = [
+pub const ROUTES: [Route; 13] = [
     Route {
         id: RouteId::Healthz,
         methods: &[Method::GET],
@@ -145,6 +147,14 @@ pub const ROUTES: [Route; 12] = [
         on_public: false,
         exempt: false,
         api_name: "publish",
+    },
+    Route {
+        id: RouteId::InvokeBinding,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/bindings/{name}",
+        on_public: false,
+        exempt: false,
+        api_name: "bindings",
     },
     Route {
         id: RouteId::Invoke,

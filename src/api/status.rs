@@ -64,6 +64,7 @@ impl Row {
     pub(super) fn category(&self) -> &'static str {
         match self.code {
             "ERR_DIRECT_INVOKE" => "service-invocation",
+            "ERR_INVOKE_OUTPUT_BINDING" => "binding",
             "ERR_PERMISSION_DENIED" => "secret",
             code if code.starts_with("ERR_SECRET_") => "secret",
             code if code.starts_with("ERR_PUBSUB_") || code.starts_with("ERR_TOPIC_") => "pubsub",
@@ -134,6 +135,7 @@ pub fn of(reason: Reason) -> Row {
             .with_detail("DAPR_PUBSUB_PUBLISH_MESSAGE"),
         Reason::TooManyStreams => row(429, "ERR_PUBSUB_STREAMS", ResourceExhausted),
         Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
+        Reason::BindingFailed => row(500, "ERR_INVOKE_OUTPUT_BINDING", Internal),
     }
 }
 

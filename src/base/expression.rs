@@ -13,8 +13,8 @@ use super::names::nearest;
 /// takes up to 200 KiB for one (debug build).
 const PARSER_STACK: usize = 64 * 1024 * 1024;
 
-/// How deep operations may stand in each other. Evaluation descends into each, on the 2 MiB stack of
-/// whatever thread it is, and overflows it at 48 (debug build).
+/// How deep operations may stand in each other. Evaluation descends into each, on the 2 MiB stack
+/// of whatever thread it is, and overflows it beyond 48 (debug build).
 const MAX_DEPTH: usize = 24;
 
 /// The names of types, which stand for themselves.
@@ -37,8 +37,8 @@ const TYPES: [&str; 11] = [
 pub struct Limits {
     /// The most bytes.
     pub bytes: usize,
-    /// The most brackets and conditions, wherever they stand, in texts too: what the parser makes of
-    /// a broken text nobody can say beforehand.
+    /// The most brackets and conditions, wherever they stand, in texts too: what the parser makes
+    /// of a broken text nobody can say beforehand.
     pub brackets: usize,
 }
 

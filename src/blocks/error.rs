@@ -72,6 +72,8 @@ pub enum Reason {
     TooManyStreams,
     /// The broker hands out no messages to a stream.
     SubscribeFailed,
+    /// The output binding is not there, does not have the operation, or failed.
+    BindingFailed,
 }
 
 /// What a failure is about, for programs.

@@ -1,5 +1,7 @@
 //! Brokers and bindings that run, under their names.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::components::binding::BindingComponent;
 use crate::components::pubsub::PubSubComponent;
 use crate::resources::component::Component;
@@ -23,6 +25,21 @@ pub struct LoadedBinding {
     pub component_type: String,
     /// What it is.
     pub component: BindingComponent,
+}
+
+/// What of a name is escaped in a path: all but `unreserved` of RFC 3986.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+impl LoadedBinding {
+    /// The path of its events at an HTTP app, escaped, with the slash at its beginning.
+    pub fn route(&self) -> String {
+        let route = self.component.settings.route.clone();
+        route.unwrap_or_else(|| format!("/{}", utf8_percent_encode(&self.name, ESCAPED)))
+    }
 }
 
 /// The placeholder that, anywhere in a component of pub/sub, keeps its topics apart by namespace

@@ -185,16 +185,26 @@ impl AppCallback for Callbacks {
 
     async fn list_input_bindings(
         &self,
-        _: Request<()>,
+        request: Request<()>,
     ) -> Result<Response<ListInputBindingsResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "ListInputBindings",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(ListInputBindingsResponse::default()))
     }
 
     async fn on_binding_event(
         &self,
-        _: Request<BindingEventRequest>,
+        request: Request<BindingEventRequest>,
     ) -> Result<Response<BindingEventResponse>, Status> {
-        unimplemented()
+        self.record(RecordedCall {
+            rpc: "OnBindingEvent",
+            metadata: request.metadata().clone(),
+            message: None,
+        });
+        Ok(Response::new(BindingEventResponse::default()))
     }
 
     async fn on_bulk_topic_event(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Blocks;
+use crate::blocks::bindings::output::OutputBindings;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::{Facts, Live, Metadata};
@@ -21,6 +22,7 @@ pub fn idle_blocks(app_id: &str) -> Blocks {
     let registry = Registry::empty;
     let (streams, stop) = (Streams::default(), CancellationToken::new());
     Blocks {
+        bindings: Arc::new(OutputBindings::new(registry(), None)),
         health: Health::new(app_id, Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, app_id, "", 1024, registry())),
         metadata: Arc::new(Metadata::new(Facts::default(), Live::default)),

@@ -16,8 +16,6 @@ use crate::sidecar::Sidecar;
 const MESSAGES: u64 = 10_000;
 /// How many are published with one call.
 const TOGETHER: usize = 100;
-/// The topic of all tests.
-const TOPIC: &str = "orders";
 
 /// A broker.
 pub(crate) struct Broker {
@@ -42,6 +40,8 @@ pub(crate) enum Pace {
 /// The parts of a test: publisher, broker, consumer, app.
 struct Line {
     what: String,
+    /// Of each fault its own, so that no message of another one comes.
+    topic: String,
     app: CountingApp,
     proxy: Proxy,
     resources: String,
@@ -54,12 +54,14 @@ impl Line {
         let app = CountingApp::start().await;
         let proxy = Proxy::to(broker.server.address()).await;
         let component = (broker.component)(proxy.address(), pace);
-        let resources = format!("{component}\n---\n{}", subscription());
+        let topic = format!("orders.{}", fault.replace([',', ' '], "-"));
+        let resources = format!("{component}\n---\n{}", subscription(&topic));
         let consumer = Sidecar::start(Some(app.address()), &resources).await;
         // What is published before somebody subscribed is nobody's.
         let publisher = Sidecar::start(None, &component).await;
         let line = Self {
             what: format!("{}, {fault}", broker.name),
+            topic,
             app,
             proxy,
             resources,
@@ -75,7 +77,7 @@ impl Line {
         let mut first = MESSAGES;
         eventually("the first message comes", async || {
             first += 1;
-            self.publisher.publish(TOPIC, first).await;
+            self.publisher.publish(&self.topic, first).await;
             (self.app.count() > 0).then_some(())
         })
         .await;
@@ -86,7 +88,7 @@ impl Line {
         for start in ids.clone().step_by(TOGETHER) {
             let end = ids.end.min(start + TOGETHER as u64);
             eventually("messages are accepted", async || {
-                let accepted = self.publisher.publish_bulk(TOPIC, start..end).await;
+                let accepted = self.publisher.publish_bulk(&self.topic, start..end).await;
                 accepted.then_some(())
             })
             .await;
@@ -114,17 +116,17 @@ impl Line {
     }
 }
 
-fn subscription() -> String {
+fn subscription(topic: &str) -> String {
     format!(
         "apiVersion: dapr.io/v2alpha1
 kind: Subscription
 metadata:
-  name: {TOPIC}
+  name: orders
 spec:
   pubsubname: pubsub
-  topic: {TOPIC}
+  topic: {topic}
   routes:
-    default: /{TOPIC}"
+    default: /orders"
     )
 }
 
@@ -149,7 +151,7 @@ pub(crate) async fn the_network_fails(broker: &Broker) {
         line.has(2_000).await;
         line.proxy.turn(Weather::Cut);
         eventually("a message is refused", async || {
-            let accepted = line.publisher.publish(TOPIC, MESSAGES).await;
+            let accepted = line.publisher.publish(&line.topic, MESSAGES).await;
             (!accepted).then_some(())
         })
         .await;

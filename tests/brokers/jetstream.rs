@@ -33,7 +33,7 @@ async fn server(subjects: &[&str]) -> Server {
 async fn broker() -> Broker {
     Broker {
         name: "JetStream",
-        server: server(&["orders"]).await,
+        server: server(&["orders.>"]).await,
         component: |address, pace| match pace {
             Pace::Parallel => component(address, &[("concurrency", "parallel")]),
             // The server hands out nothing else until a message is settled.

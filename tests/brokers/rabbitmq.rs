@@ -113,8 +113,9 @@ async fn shares_queues_with_dapr_and_keeps_dead_letters() {
     let app = CountingApp::start().await;
     let subscription = |topic: &str, component: &str| {
         format!(
-            "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata:\n  name: {topic}\nspec:\n  \
-             pubsubname: {component}\n  topic: {topic}\n  routes:\n    default: /{topic}"
+            "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata:\n  name: {topic}\n\
+             spec:\n  pubsubname: {component}\n  topic: {topic}\n  routes:\n    \
+             default: /{topic}"
         )
     };
     let plain = component(address, &[]);

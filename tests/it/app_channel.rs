@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dapr::dapr::proto::runtime::v1::{
+    BindingEventRequest, BindingEventResponse, ListInputBindingsResponse,
+};
 use futures_util::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -116,6 +119,26 @@ impl Server {
     }
 }
 
+async fn call_about_bindings(channel: &AppChannel, road: Road, headers: HeaderMap) {
+    let name = road.row().name;
+    match road {
+        Road::ListInputBindings => {
+            let answer = channel.callback(road, name, headers, ()).await;
+            let _: ListInputBindingsResponse = answer.unwrap().unwrap();
+        }
+        Road::BindingEventGrpc => {
+            let event = BindingEventRequest::default();
+            let answer = channel.callback(road, name, headers, event).await;
+            let _: BindingEventResponse = answer.unwrap().unwrap();
+        }
+        _ => {
+            let mut request = Request::new(Bytes::new());
+            *request.headers_mut() = headers;
+            channel.call_http(road, request).await.unwrap();
+        }
+    }
+}
+
 /// Makes the call of a road to an app that has just been started for it, with a token of the
 /// caller's own on it where the road takes headers. Hands back the tokens that the app saw.
 async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -> Vec<String> {
@@ -132,10 +155,13 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
         ..config(protocol, address)
     })
     .unwrap();
-    let mut headers = HeaderMap::new();
-    if let Some(token) = callers {
-        headers.insert(TOKEN_HEADER, HeaderValue::from_str(token).unwrap());
-    }
+    let token = callers.map(|token| {
+        (
+            HeaderName::from_static(TOKEN_HEADER),
+            token.parse().unwrap(),
+        )
+    });
+    let headers = HeaderMap::from_iter(token);
     match road {
         Road::InvokeHttp => {
             let mut request = get("/x");
@@ -183,6 +209,9 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
         Road::BulkTopicEventHttp | Road::BulkTopicEventGrpc => {
             let message = message(r#"{"id": "1"}"#, &headers);
             to_app(channel).deliver_all(&[message]).await;
+        }
+        road if road.row().owner.starts_with("blocks::bindings") => {
+            call_about_bindings(&channel, road, headers).await;
         }
         other => panic!("{other:?} has no case yet"),
     }

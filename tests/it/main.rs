@@ -4,14 +4,15 @@
 
 mod api;
 mod app_channel;
+mod bindings;
 mod demo;
 mod inject_command;
 mod injection;
 mod injector;
 mod invoke;
 mod name_resolution;
-mod pubsub;
 mod pluggable;
+mod pubsub;
 mod quickstarts;
 mod reload;
 mod run;

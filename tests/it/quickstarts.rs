@@ -21,3 +21,9 @@ async fn the_page_about_invocation_does_what_it_says() {
 async fn the_page_about_http_endpoints_does_what_it_says() {
     run("docs/http-endpoints.md").await;
 }
+
+#[cfg(feature = "remote")]
+#[tokio::test]
+async fn the_page_about_bindings_does_what_it_says() {
+    run("docs/bindings.md").await;
+}

@@ -111,6 +111,14 @@ const HOMES: &[Home] = &[
         homes: &["src/components/nats", "src/components/pubsub/jetstream"],
     },
     Home {
+        path: &["croner"],
+        homes: &["src/components/binding/cron"],
+    },
+    Home {
+        path: &["jiff"],
+        homes: &["src/components/binding/cron"],
+    },
+    Home {
         path: &["kube"],
         homes: &["kubernetes.rs"],
     },

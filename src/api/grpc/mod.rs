@@ -26,6 +26,7 @@ use super::call_log::{self, CallLog};
 use super::{Blocks, Door};
 use metrics::GrpcMetrics;
 
+mod bindings;
 pub(super) mod invoke;
 mod metadata;
 mod metrics;
@@ -51,6 +52,8 @@ pub enum MethodId {
     GetSecret,
     /// Every secret of a store.
     GetBulkSecret,
+    /// An operation of an output binding.
+    InvokeBinding,
     /// Ends the process.
     Shutdown,
     /// Publishes a message.
@@ -73,7 +76,7 @@ pub struct Method {
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 10] = [
+pub const METHODS: [Method; 11] = [
     Method {
         id: MethodId::InvokeService,
         path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
@@ -98,6 +101,11 @@ pub const METHODS: [Method; 10] = [
         id: MethodId::GetBulkSecret,
         path: "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
         api_name: "secrets",
+    },
+    Method {
+        id: MethodId::InvokeBinding,
+        path: "/dapr.proto.runtime.v1.Dapr/InvokeBinding",
+        api_name: "bindings",
     },
     Method {
         id: MethodId::Shutdown,
@@ -228,6 +236,10 @@ impl GrpcApi {
             }
             MethodId::GetBulkSecret => {
                 let answer = async move |request| secrets::bulk(&blocks.secrets, request).await;
+                unary::serve(request, limit, answer).await
+            }
+            MethodId::InvokeBinding => {
+                let answer = async move |request| bindings::invoke(&blocks.bindings, request).await;
                 unary::serve(request, limit, answer).await
             }
             MethodId::Shutdown => {

@@ -31,6 +31,7 @@ use cors::{Cors, Origin};
 use metrics::HttpMetrics;
 
 mod answer;
+mod bindings;
 pub mod cors;
 mod details;
 mod health;
@@ -158,6 +159,7 @@ impl HttpApi {
                 Err(_) => Ok(answer::bad_path()),
             },
             RouteId::GetSecret | RouteId::GetBulkSecret => self.secret(found, &head, body).await,
+            RouteId::InvokeBinding => return self.binding(found, &head, body).await,
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
             RouteId::Publish | RouteId::BulkPublish => self.publish(found, &head, body).await,
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
@@ -168,12 +170,29 @@ impl HttpApi {
             }
             _ => Err(missing_target()),
         };
-        result.unwrap_or_else(|error| {
-            if self.counts_error_codes {
-                metrics::count_failure(&error);
+        result.unwrap_or_else(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &Error) -> Answer {
+        if self.counts_error_codes {
+            metrics::count_failure(error);
+        }
+        answer::failure(error)
+    }
+
+    async fn binding(&self, found: Match, head: &Parts, body: Body) -> Answer {
+        let Ok(name) = found.param(0, head.uri.path()) else {
+            return answer::bad_path();
+        };
+        let body = answer::read(body, self.max_body).await;
+        let request = body.and_then(|body| bindings::request(&body, &head.headers));
+        match request {
+            Ok(request) => {
+                let outcome = self.blocks.bindings.invoke(&name, request).await;
+                bindings::answer(outcome, |error| self.failure(error))
             }
-            answer::failure(&error)
-        })
+            Err(error) => self.failure(&error),
+        }
     }
 
     async fn secret(&self, found: Match, head: &Parts, body: Body) -> Result<Answer, Error> {

@@ -91,10 +91,11 @@ impl<'a> Failed<'a> {
     }
 }
 
-/// One event of the list, as it is sent.
+/// One event of the list, as it is sent. Dapr takes a name in any case, and the JavaScript SDK
+/// writes `entryID`.
 #[derive(Deserialize)]
 struct Listed<'a> {
-    #[serde(rename = "entryId", default)]
+    #[serde(rename = "entryId", alias = "entryID", default)]
     entry_id: String,
     #[serde(borrow)]
     event: Option<&'a RawValue>,

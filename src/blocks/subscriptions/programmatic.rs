@@ -23,6 +23,23 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1
 const LIST: &str = "/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions";
 /// The code of gRPC for a method that an app does not have.
 const UNIMPLEMENTED: i32 = 12;
+/// The names of an entry's fields.
+const FIELDS: [&str; 14] = [
+    "bulkSubscribe",
+    "deadLetterTopic",
+    "default",
+    "enabled",
+    "match",
+    "maxAwaitDurationMs",
+    "maxMessagesCount",
+    "metadata",
+    "path",
+    "pubsubname",
+    "route",
+    "routes",
+    "rules",
+    "topic",
+];
 
 /// Asks the app what it subscribes to, again and again until it answers: an app that fails has not
 /// said that it wants nothing.
@@ -85,11 +102,33 @@ fn list(body: &[u8]) -> Result<Vec<Spec>, String> {
     let entries: Option<Vec<Value>> = serde_json::from_slice(body)
         .map_err(|error| format!("the answer is not a list in JSON: {error}"))?;
     let read = entries.unwrap_or_default().into_iter().filter_map(|entry| {
-        let read = Spec::from_json(entry);
+        let read = Spec::from_json(named(entry));
         read.inspect_err(|problem| warn!("A subscription of the app cannot be used: {problem}"))
             .ok()
     });
     Ok(read.collect())
+}
+
+/// An entry with the names as they are documented, and without what is null. Dapr takes a name in
+/// any case, and SDKs of Java and .NET write `pubsubName`.
+fn named(value: Value) -> Value {
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Array(values) => return values.into_iter().map(named).collect(),
+        other => return other,
+    };
+    let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+    let fields = fields.map(|(name, value)| {
+        let known = FIELDS
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(&name));
+        match known {
+            Some("metadata") => ("metadata".to_owned(), value),
+            Some(known) => (known.to_owned(), named(value)),
+            None => (name, value),
+        }
+    });
+    fields.collect()
 }
 
 async fn over_grpc(channel: &AppChannel) -> Result<Vec<Spec>, String> {
@@ -169,6 +208,23 @@ mod tests {
         let read = list(text.as_bytes()).unwrap();
         let topics: Vec<_> = read.iter().map(|spec| spec.topic.as_str()).collect();
         assert_eq!(topics, ["a", "b"]);
+    }
+
+    #[test]
+    fn the_case_of_names_does_not_matter_and_null_is_nothing() {
+        let text = r#"[{
+            "pubsubName": "p", "Topic": "t", "route": null, "deadlettertopic": "d",
+            "routes": {"Rules": [{"Match": "event.type == 'a'", "Path": "/a"}], "default": null},
+            "metadata": {"Topic": "x"},
+            "bulkSubscribe": {"Enabled": true, "maxMessagesCount": 5, "maxAwaitDurationMs": null}
+        }]"#;
+        let [spec] = list(text.as_bytes()).unwrap().try_into().unwrap();
+        assert_eq!((spec.pubsub.as_str(), spec.topic.as_str()), ("p", "t"));
+        assert_eq!(spec.dead_letter_topic.as_deref(), Some("d"));
+        assert_eq!(spec.routes.rules[0].path, "/a");
+        assert_eq!(spec.routes.default, None);
+        assert_eq!(spec.metadata["Topic"], "x");
+        assert_eq!(spec.bulk.unwrap(), Bulk::new(Some(5), None).unwrap());
     }
 
     #[test]

@@ -9,7 +9,9 @@ use tracing::info;
 use super::config::{Problems, port};
 use super::flags::Args;
 use crate::app_channel::{AppChannel, AppChannelConfig, AppProtocol, HealthConfig};
+use crate::base::duration::parse_go_duration;
 use crate::base::token::Token;
+use crate::blocks::bindings::supervisor::Questions;
 use crate::blocks::metadata::{AppConnection, AppHealth};
 use crate::process::readiness::ReadinessGuard;
 use crate::process::tasks::BoxError;
@@ -32,6 +34,8 @@ pub(super) struct AppConfig {
     pub(super) discover: bool,
     /// Ask the app what it subscribes to.
     pub(super) subscribe: bool,
+    /// How the app is asked for its input bindings.
+    pub(super) questions: Questions,
 }
 
 impl AppConfig {
@@ -55,6 +59,7 @@ impl AppConfig {
             health: health(args, problems),
             discover,
             subscribe,
+            questions: questions(args, problems),
         }
     }
 
@@ -123,6 +128,24 @@ fn health(args: &Args, problems: &mut Problems) -> Option<HealthConfig> {
             .add("value for 'health-probe-timeout' must be smaller than 'health-probe-interval'");
     }
     Some(health)
+}
+
+fn questions(args: &Args, problems: &mut Problems) -> Questions {
+    let text = args
+        .app_binding_options_timeout
+        .as_deref()
+        .unwrap_or_default();
+    match parse_go_duration(text) {
+        _ if text.is_empty() => Questions::default(),
+        Ok(timeout) if !timeout.is_zero() => Questions { timeout },
+        Ok(_) => Questions::default(),
+        Err(error) => {
+            problems.add(format!(
+                "invalid value for 'app-binding-options-timeout': {error}"
+            ));
+            Questions::default()
+        }
+    }
 }
 
 /// Whether the app is asked for its configuration, and what it subscribes to.

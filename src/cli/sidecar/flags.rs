@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Failures in a row that make the app unhealthy
     #[arg(long, default_value_t = 3)]
     pub(super) app_health_threshold: i64,
-    /// Time for the probe of an input binding
+    /// Time for the app to say whether it wants the events of an input binding (3s)
     #[arg(long, value_name = "DURATION")]
     pub(super) app_binding_options_timeout: Option<String>,
     /// Start-up calls of the app to leave out: config, subscribe

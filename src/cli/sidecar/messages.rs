@@ -1,4 +1,4 @@
-//! What takes messages in: the subscriptions of the app.
+//! What takes messages in, and what sends them out.
 
 use std::sync::Arc;
 
@@ -6,9 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use crate::app_channel::AppChannel;
-use crate::blocks::subscriptions;
-use crate::blocks::subscriptions::streaming::Streams;
-use crate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
+use crate::blocks::bindings;
+use crate::blocks::bindings::output::OutputBindings;
+use crate::blocks::publish::Publish;
+use crate::blocks::subscriptions::streaming::{Streaming, Streams};
+use crate::blocks::subscriptions::supervisor::{App, Current};
+use crate::blocks::subscriptions::{self, supervisor};
 use crate::process::early_stop::EarlyStop;
 use crate::process::tasks::Tasks;
 use crate::process::trace::Tracer;
@@ -16,12 +19,16 @@ use crate::registry::Registry;
 
 /// What the rest of the sidecar takes from it.
 pub(super) struct Messages {
+    /// Operations of bindings.
+    pub(super) bindings: Arc<OutputBindings>,
     /// The subscriptions, for the metadata.
     pub(super) subscriptions: Current,
     /// Cancel it once the app listens.
     pub(super) app_listens: CancellationToken,
-    /// The streams that the app opens.
-    pub(super) streams: Streams,
+    /// Opens streams that subscribe.
+    pub(super) streaming: Arc<Streaming>,
+    /// Publishes.
+    pub(super) publish: Arc<Publish>,
 }
 
 /// What messages come through.
@@ -32,8 +39,10 @@ pub(super) struct Incoming<'a> {
     pub(super) tracer: Tracer,
 }
 
-/// Starts the task that keeps subscriptions running.
+/// Starts the tasks that keep subscriptions and input bindings running, and makes what publishes
+/// and what does the operations of bindings.
 pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Tasks) -> Messages {
+    let bindings = read_bindings(&incoming, intake, tasks);
     let Incoming {
         config,
         registry,
@@ -49,15 +58,48 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         listens: app_listens.clone(),
     });
     let streams = Streams::default();
-    let supervisor = Supervisor::new(Arc::clone(registry), &own.app_id, app, streams.clone())
-        .in_namespace(own.namespace.as_deref().unwrap_or_default())
+    let (app_id, namespace) = (&own.app_id, own.namespace.as_deref().unwrap_or_default());
+    let registry = || Arc::clone(registry);
+    let supervisor = supervisor::Supervisor::new(registry(), app_id, app, streams.clone())
+        .in_namespace(namespace)
         .traced_by(tracer);
     let subscriptions = supervisor.current();
     let running = supervisor.run(intake.part(), config.grace, tasks.shutdown());
     tasks.spawn("subscriptions", running);
+    let streaming = Streaming::new(registry(), app_id, streams, tasks.shutdown());
     Messages {
+        bindings,
         subscriptions,
         app_listens,
-        streams,
+        streaming: Arc::new(streaming),
+        publish: Arc::new(Publish::new(registry(), app_id, namespace)),
     }
+}
+
+/// Input bindings are read where there is an app.
+fn read_bindings(
+    incoming: &Incoming<'_>,
+    intake: &EarlyStop,
+    tasks: &mut Tasks,
+) -> Arc<OutputBindings> {
+    let Incoming {
+        config,
+        registry,
+        app,
+        ..
+    } = incoming;
+    let namespace = config.registry.namespace.as_deref();
+    let outputs = Arc::new(OutputBindings::new(Arc::clone(registry), namespace));
+    if let Some(app) = app {
+        let supervisor = bindings::supervisor::Supervisor::new(
+            (*app).clone(),
+            Arc::clone(registry),
+            Arc::clone(&outputs),
+            namespace,
+            config.app.questions,
+        );
+        let reading = supervisor.run(intake.part(), config.grace, tasks.shutdown());
+        tasks.spawn("input bindings", reading);
+    }
+    outputs
 }

@@ -48,7 +48,7 @@ impl Args {
 
     /// The flags that this build only accepts, and whether they are given. A switch that is given
     /// as off has the effect that it asks for.
-    fn without_effect(&self) -> [(&'static str, bool); 10] {
+    fn without_effect(&self) -> [(&'static str, bool); 9] {
         let on = |switch: Option<bool>| switch == Some(true);
         let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         [
@@ -57,10 +57,6 @@ impl Args {
                 given(&self.actors_disseminate_timeout),
             ),
             ("actors-service", given(&self.actors_service)),
-            (
-                "app-binding-options-timeout",
-                given(&self.app_binding_options_timeout),
-            ),
             ("control-plane-address", given(&self.control_plane_address)),
             ("enable-profiling", on(self.enable_profiling)),
             (

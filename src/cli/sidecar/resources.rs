@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tracing::warn;
+
 use super::config::Config;
 use crate::api::Door;
 use crate::api::access::{Access, Rule};
@@ -15,8 +17,7 @@ use crate::registry::snapshot::{FailedComponent, NamedEndpoint};
 use crate::resources::configuration::{ApiRule, Configuration};
 
 /// Said in the log and in the metadata: whoever reaches a port of the API can read the secrets.
-pub(super) const NO_TOKEN: &str =
-    "secret stores can be read without an API token: set DAPR_API_TOKEN";
+const NO_TOKEN: &str = "secret stores can be read without an API token: set DAPR_API_TOKEN";
 
 /// The rules at the door, from flags and the Configuration.
 ///
@@ -48,6 +49,13 @@ pub(super) fn door(
         counts_error_codes: configuration.metrics.record_error_codes,
         tracer,
     })
+}
+
+/// Says so where secrets can be read without a token.
+pub(super) fn warn_if_open(registry: &Registry, door: &Door) {
+    if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
+        warn!("{NO_TOKEN}");
+    }
 }
 
 fn rule(rule: &ApiRule) -> Rule {

@@ -16,10 +16,8 @@ use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
-use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
-use crate::blocks::subscriptions::streaming::Streaming;
 use crate::process::early_stop::EarlyStop;
 use crate::process::metrics::Metrics;
 use crate::process::readiness::Readiness;
@@ -98,9 +96,7 @@ impl Sidecar {
         sockets.serve_metrics(metrics, &mut tasks);
         let tracer = traces::start(&config, &configuration.tracing, &mut tasks)?;
         let door = resources::door(&config, &configuration, tracer.clone())?;
-        if registry.snapshot().has_secret_stores() && !door.tokens.are_required() {
-            warn!("{}", resources::NO_TOKEN);
-        }
+        resources::warn_if_open(&registry, &door);
         let (stop, forced) = (CancellationToken::new(), CancellationToken::new());
         let namespace = peers::namespace(own.namespace.as_deref());
         let addresses = sockets.addresses();
@@ -125,6 +121,7 @@ impl Sidecar {
         };
         let messages = messages::start(incoming, &intake, &mut tasks);
         let blocks = Blocks {
+            bindings: messages.bindings,
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
             metadata: Arc::new(resources::metadata(
@@ -133,13 +130,8 @@ impl Sidecar {
                 messages.subscriptions,
             )),
             pipeline: Pipeline::http(Arc::clone(&registry)),
-            publish: Arc::new(Publish::new(registry.clone(), &own.app_id, namespace)),
-            streaming: Arc::new(Streaming::new(
-                registry.clone(),
-                &own.app_id,
-                messages.streams,
-                tasks.shutdown(),
-            )),
+            publish: messages.publish,
+            streaming: messages.streaming,
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

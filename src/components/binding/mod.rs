@@ -85,7 +85,7 @@ pub struct BindingComponent {
 pub struct BindingSettings {
     /// `direction`, where it is there.
     pub direction: Option<Direction>,
-    /// `route`: the path of events at an HTTP app, in place of the name.
+    /// `route`: the path of events at an HTTP app, in place of the name. It may have a query.
     pub route: Option<String>,
 }
 
@@ -105,8 +105,20 @@ impl BindingSettings {
         let route = reader.text(&["route"])?.filter(|text| !text.is_empty());
         Ok(Self {
             direction: direction.map(Direction::parse).transpose()?,
-            route: route.map(str::to_owned),
+            route: route.map(parse_route).transpose()?,
         })
+    }
+}
+
+/// Checks that a request of HTTP can have this path.
+fn parse_route(text: &str) -> Result<String, Error> {
+    let target = format!("/{}", text.trim_start_matches('/'));
+    match target.parse::<::http::Uri>() {
+        Ok(_) => Ok(target),
+        Err(_) => Err(Error::Invalid {
+            name: "route",
+            accepted: "a path of an HTTP app, escaped, such as \"orders/new\"",
+        }),
     }
 }
 
@@ -146,5 +158,60 @@ impl BindingComponent {
             output: output.filter(|_| direction.output),
             settings,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::secret::Secret;
+    use crate::components::{ResolvedComponent, ResolvedProperty};
+
+    fn read(name: &str, value: &str) -> Result<BindingSettings, String> {
+        let component = ResolvedComponent {
+            name: "b".to_owned(),
+            component_type: "bindings.test".to_owned(),
+            version: "v1".to_owned(),
+            properties: vec![ResolvedProperty {
+                name: name.to_owned(),
+                value: Secret::new(value),
+            }],
+        };
+        let mut reader = Reader::new(&component).unwrap();
+        BindingSettings::read(&mut reader).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_direction_is_input_output_or_both() {
+        for (text, expected) in [
+            ("", None),
+            ("input", Some((true, false))),
+            ("Output", Some((false, true))),
+            ("input, output", Some((true, true))),
+        ] {
+            let direction = read("direction", text).unwrap().direction;
+            let ways = direction.map(|direction| (direction.input, direction.output));
+            assert_eq!(ways, expected, "{text}");
+        }
+        assert_eq!(
+            read("direction", "in").unwrap_err(),
+            "the value of \"direction\" is not \"input\", \"output\" or \"input, output\""
+        );
+    }
+
+    #[test]
+    fn a_route_is_a_path() {
+        for (text, expected) in [
+            ("", None),
+            ("a/b", Some("/a/b")),
+            ("/a?b=c", Some("/a?b=c")),
+        ] {
+            assert_eq!(read("route", text).unwrap().route.as_deref(), expected);
+        }
+        let error = read("route", "a b").unwrap_err();
+        assert!(
+            error.starts_with("the value of \"route\" is not a path"),
+            "{error}"
+        );
     }
 }

@@ -53,18 +53,13 @@ impl Nats {
         })?;
         let domain = reader.text(&["domain"])?.filter(|text| !text.is_empty());
         let prefix = reader.text(&["apiPrefix"])?.filter(|text| !text.is_empty());
-        let builder = ContextBuilder::new().max_ack_inflight(IN_FLIGHT);
-        let context = match (prefix, domain) {
-            (Some(prefix), _) => ContextBuilder::new()
-                .api_prefix(prefix)
-                .max_ack_inflight(IN_FLIGHT)
-                .build(client),
-            (None, Some(domain)) => ContextBuilder::new()
-                .domain(domain)
-                .max_ack_inflight(IN_FLIGHT)
-                .build(client),
-            (None, None) => builder.build(client),
+        let builder = ContextBuilder::new();
+        let builder = match (prefix, domain) {
+            (Some(prefix), _) => builder.api_prefix(prefix).max_ack_inflight(IN_FLIGHT),
+            (None, Some(domain)) => builder.domain(domain).max_ack_inflight(IN_FLIGHT),
+            (None, None) => builder.max_ack_inflight(IN_FLIGHT),
         };
+        let context = builder.build(client);
         Ok(Self { context, connected })
     }
 }

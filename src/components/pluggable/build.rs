@@ -11,7 +11,7 @@ use super::pubsub::PluggablePubSub;
 use super::secret_store::PluggableStore;
 use super::service::Service;
 use crate::base::secret::Secret;
-use crate::components::binding::{BindingComponent, BindingSettings};
+use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
 use crate::components::catalog::Host;
 use crate::components::metadata::Reader;
 use crate::components::pubsub::PubSubComponent;
@@ -63,29 +63,26 @@ pub(in crate::components) async fn binding(
     let ways = [Service::InputBinding, Service::OutputBinding];
     let found = find(component, host, &ways, unknown).await?;
     let mut reader = Reader::new(component)?;
-    let settings = BindingSettings {
-        direction: reader.text(&["direction"])?.map(str::to_owned),
-        route: reader.text(&["route"])?.map(str::to_owned),
-    };
-    let mut binding = BindingComponent {
-        settings,
-        ..BindingComponent::default()
-    };
+    let settings = BindingSettings::read(&mut reader)?;
+    let (mut input, mut output): (
+        Option<Arc<dyn InputBinding>>,
+        Option<Arc<dyn OutputBinding>>,
+    ) = (None, None);
     for &service in &found.services {
         let open = found.open(service, component, properties(component));
         match service {
             Service::InputBinding => {
-                binding.input = Some(Arc::new(PluggableInput::new(open.await?)));
+                input = Some(Arc::new(PluggableInput::new(open.await?)));
             }
             Service::OutputBinding => {
-                let output = PluggableOutput::start(open.await?).await;
-                let output = output.map_err(|failure| found.failed(&failure))?;
-                binding.output = Some(Arc::new(output));
+                let started = PluggableOutput::start(open.await?).await;
+                let started = started.map_err(|failure| found.failed(&failure))?;
+                output = Some(Arc::new(started));
             }
             Service::PubSub | Service::SecretStore => {}
         }
     }
-    Ok(binding)
+    Ok(BindingComponent::new(input, output, settings))
 }
 
 /// Makes a secret store of a type that this build does not have.

@@ -13,7 +13,8 @@ use super::grpc_app::{GrpcApp, reply};
 use super::message;
 use crate::app_channel::config;
 
-const EVENT: &str = r#"{"data":{"n":1.0},"datacontenttype":"application/json","extra":"x","id":"7","source":"shop","specversion":"1.0","type":"order"}"#;
+const EVENT: &str = r#"{"data":{"n":1.0},"datacontenttype":"application/json","extra":"x",
+    "id":"7","source":"shop","specversion":"1.0","type":"order"}"#;
 
 fn road(app: &FakeApp) -> AppChannel {
     AppChannel::new(config(AppProtocol::Http, app.address())).unwrap()

@@ -158,94 +158,22 @@ async fn raw_messages_go_both_ways_without_an_envelope() {
     );
 }
 
-#[tokio::test]
-async fn failures_over_http_have_daprs_codes_and_details() {
+/// A call with its content type and body; the status, the two codes, and a part of the text.
+type Failure = (
+    &'static str,
+    &'static str,
+    &'static str,
+    u16,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const JSON: &str = "application/json";
+
+async fn expect_failures(failures: &[Failure]) {
     let whole = Whole::start_with(&json!([]), &[]).await;
-    let json = "application/json";
-    for (uri, content_type, body, status, code, reason, text) in [
-        (
-            "/v1.0/publish/x/t",
-            json,
-            "1",
-            404,
-            "ERR_PUBSUB_NOT_FOUND",
-            "DAPR_PUBSUB_NOT_FOUND",
-            "pubsub x is not found",
-        ),
-        (
-            "/v1.0/publish/scoped/open",
-            json,
-            "1",
-            403,
-            "ERR_PUBSUB_FORBIDDEN",
-            "DAPR_PUBSUB_FORBIDDEN",
-            "topic open is not allowed for app id app",
-        ),
-        (
-            "/v1.0/publish/p/t?metadata.rawPayload=maybe",
-            json,
-            "1",
-            400,
-            "ERR_PUBSUB_REQUEST_METADATA",
-            "DAPR_PUBSUB_METADATA_DESERIALIZATION",
-            "rawPayload is \"maybe\"",
-        ),
-        (
-            "/v1.0/publish/p/t?metadata.ttlInSeconds=0",
-            json,
-            "1",
-            400,
-            "ERR_PUBSUB_REQUEST_METADATA",
-            "DAPR_PUBSUB_METADATA_DESERIALIZATION",
-            "ttlInSeconds is \"0\"",
-        ),
-        (
-            "/v1.0/publish/p/t",
-            "application/cloudevents+json",
-            "{",
-            500,
-            "ERR_PUBSUB_CLOUD_EVENTS_SER",
-            "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
-            "cannot create cloudevent",
-        ),
-        (
-            "/v1.0/publish/bulk/p/t",
-            json,
-            "{}",
-            400,
-            "ERR_PUBSUB_EVENTS_SER",
-            "DAPR_PUBSUB_UNMARSHAL_EVENTS",
-            "error when unmarshaling the request for topic t pubsub p",
-        ),
-        (
-            "/v1.0/publish/bulk/p/t",
-            json,
-            r#"[{"entryId":"1","event":{},"contentType":"text/plain"}]"#,
-            400,
-            "ERR_PUBSUB_EVENTS_SER",
-            "DAPR_PUBSUB_MARSHAL_ENVELOPE",
-            "mismatch between contentType and event",
-        ),
-        (
-            "/v1.0-alpha1/publish/bulk/p/t",
-            json,
-            r#"[{"entryId":"1","event":1,"contentType":"application/json"},
-                {"entryId":"1","event":2,"contentType":"application/json"}]"#,
-            400,
-            "ERR_PUBSUB_EVENTS_SER",
-            "DAPR_PUBSUB_UNMARSHAL_EVENTS",
-            "entryId is duplicated or not present",
-        ),
-        (
-            "/v1.0/publish/bulk/scoped/closed",
-            json,
-            "[]",
-            403,
-            "ERR_PUBSUB_FORBIDDEN",
-            "DAPR_PUBSUB_FORBIDDEN",
-            "topic closed is not allowed for app id app",
-        ),
-    ] {
+    for &(uri, content_type, body, status, code, reason, text) in failures {
         let answer = whole.post(uri, content_type, body).await;
         assert_eq!(answer.status(), status, "{uri}");
         let body = json_of(&answer);
@@ -267,7 +195,108 @@ async fn failures_over_http_have_daprs_codes_and_details() {
         assert_eq!(resource["resource_type"], "pubsub");
         assert_eq!(resource["description"], message);
     }
-    let answer = whole.post("/v1.0/publish/p/", json, "1").await;
+}
+
+#[tokio::test]
+async fn failures_over_http_have_daprs_codes_and_details() {
+    expect_failures(&[
+        (
+            "/v1.0/publish/x/t",
+            JSON,
+            "1",
+            404,
+            "ERR_PUBSUB_NOT_FOUND",
+            "DAPR_PUBSUB_NOT_FOUND",
+            "pubsub x is not found",
+        ),
+        (
+            "/v1.0/publish/scoped/open",
+            JSON,
+            "1",
+            403,
+            "ERR_PUBSUB_FORBIDDEN",
+            "DAPR_PUBSUB_FORBIDDEN",
+            "topic open is not allowed for app id app",
+        ),
+        (
+            "/v1.0/publish/p/t?metadata.rawPayload=maybe",
+            JSON,
+            "1",
+            400,
+            "ERR_PUBSUB_REQUEST_METADATA",
+            "DAPR_PUBSUB_METADATA_DESERIALIZATION",
+            "rawPayload is \"maybe\"",
+        ),
+        (
+            "/v1.0/publish/p/t?metadata.ttlInSeconds=0",
+            JSON,
+            "1",
+            400,
+            "ERR_PUBSUB_REQUEST_METADATA",
+            "DAPR_PUBSUB_METADATA_DESERIALIZATION",
+            "ttlInSeconds is \"0\"",
+        ),
+        (
+            "/v1.0/publish/p/t",
+            "application/cloudevents+json",
+            "{",
+            500,
+            "ERR_PUBSUB_CLOUD_EVENTS_SER",
+            "DAPR_PUBSUB_CLOUD_EVENT_CREATION",
+            "cannot create cloudevent",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn failures_of_several_messages_have_daprs_codes_and_details() {
+    expect_failures(&[
+        (
+            "/v1.0/publish/bulk/p/t",
+            JSON,
+            "{}",
+            400,
+            "ERR_PUBSUB_EVENTS_SER",
+            "DAPR_PUBSUB_UNMARSHAL_EVENTS",
+            "error when unmarshaling the request for topic t pubsub p",
+        ),
+        (
+            "/v1.0/publish/bulk/p/t",
+            JSON,
+            r#"[{"entryId":"1","event":{},"contentType":"text/plain"}]"#,
+            400,
+            "ERR_PUBSUB_EVENTS_SER",
+            "DAPR_PUBSUB_MARSHAL_ENVELOPE",
+            "mismatch between contentType and event",
+        ),
+        (
+            "/v1.0-alpha1/publish/bulk/p/t",
+            JSON,
+            r#"[{"entryId":"1","event":1,"contentType":"application/json"},
+                {"entryId":"1","event":2,"contentType":"application/json"}]"#,
+            400,
+            "ERR_PUBSUB_EVENTS_SER",
+            "DAPR_PUBSUB_UNMARSHAL_EVENTS",
+            "entryId is duplicated or not present",
+        ),
+        (
+            "/v1.0/publish/bulk/scoped/closed",
+            JSON,
+            "[]",
+            403,
+            "ERR_PUBSUB_FORBIDDEN",
+            "DAPR_PUBSUB_FORBIDDEN",
+            "topic closed is not allowed for app id app",
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_path_without_a_topic_is_no_call_to_publish() {
+    let whole = Whole::start_with(&json!([]), &[]).await;
+    let answer = whole.post("/v1.0/publish/p/", JSON, "1").await;
     assert_eq!(answer.status(), 404);
     assert_eq!(json_of(&answer)["errorCode"], "ERR_DIRECT_INVOKE");
 }
@@ -337,7 +366,7 @@ async fn several_messages_are_delivered_each() {
     let whole = Whole::start().await;
     let body = r#"[
         {"entryId":"1","event":{"n": 1.0},"contentType":"application/json"},
-        {"entryId":"2","event":"text","contentType":"text/plain"},
+        {"entryID":"2","event":"text","contentType":"text/plain"},
         {"entryId":"3","event":"aGk=","contentType":"application/octet-stream"},
         {"entryId":"4","event":{"id":"own","data":4},"contentType":"application/cloudevents+json"},
         {"entryId":"5","event":{"raw":true},"contentType":"application/json",

@@ -55,6 +55,7 @@ fn needs_token(route: RouteId, method: &Method) -> bool {
         | RouteId::GetSecret
         | RouteId::BulkPublish
         | RouteId::Publish
+        | RouteId::InvokeBinding
         | RouteId::Invoke
         | RouteId::Fallback => true,
     }
@@ -75,6 +76,7 @@ fn path(route: &Route) -> String {
         .replace("{pubsub}", "p")
         .replace("{*topic}", "t/u")
         .replace("{key}", "k")
+        .replace("{name}", "n")
 }
 
 /// A connection of a client, over which calls go one after the other.

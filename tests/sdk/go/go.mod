@@ -5,6 +5,7 @@ go 1.26.6
 require (
 	github.com/dapr/dapr v1.18.3
 	github.com/dapr/go-sdk v1.15.0
+	github.com/go-chi/chi/v5 v5.2.4
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260727163830-6c54dddc4772
 	google.golang.org/grpc v1.82.1
 	google.golang.org/protobuf v1.36.11

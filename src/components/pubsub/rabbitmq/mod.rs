@@ -1,4 +1,4 @@
-//! `pubsub.rabbitmq`: an exchange a topic, a queue a consumer and topic, laid out as Dapr 1.18 does.
+//! `pubsub.rabbitmq`: an exchange a topic, a queue a consumer and topic, laid out as by Dapr 1.18.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -66,11 +66,6 @@ impl Sidecar {
         self.is_ready().await;
     }
 
-    /// What it printed so far.
-    pub(crate) fn printed(&self) -> String {
-        self.0.printed()
-    }
-
     /// Publishes `{"id": ID}` to a topic of the component `pubsub`, and says whether it was
     /// accepted.
     pub(crate) async fn publish(&self, topic: &str, id: u64) -> bool {

@@ -138,7 +138,7 @@ impl OutputBinding for RedisKeys {
 fn key(request: &BindingRequest) -> Result<&str, BindingFailure> {
     let key = request.metadata.get(KEY).filter(|key| !key.is_empty());
     key.map(String::as_str)
-        .ok_or_else(|| refused("missing \"key\" in the metadata of the request".to_owned()))
+        .ok_or_else(|| refused("redis binding: missing key in request metadata".to_owned()))
 }
 
 fn ttl(request: &BindingRequest) -> Result<Option<u32>, BindingFailure> {

@@ -24,14 +24,18 @@ const QUEUE: usize = 256;
 /// A connection, which many may use at once. It ends with its last clone.
 #[derive(Clone)]
 pub(in crate::components) struct Connection {
-    /// Takes commands.
-    pub(in crate::components) commands: MultiplexedConnection,
+    commands: MultiplexedConnection,
     server: Arc<str>,
     /// What carries them. Dropped, it ends.
     driver: Arc<JoinSet<()>>,
 }
 
 impl Connection {
+    /// What takes commands, for as long as the connection is there.
+    pub(in crate::components) fn commands(&mut self) -> &mut MultiplexedConnection {
+        &mut self.commands
+    }
+
     /// The server, for texts.
     pub(in crate::components) fn server(&self) -> &str {
         &self.server

@@ -2,7 +2,7 @@
 
 use redis::RedisError;
 
-use super::client::{Connection, connect};
+use super::client::connect;
 use super::hosts::Host;
 use super::settings::{Sentinel, Settings};
 
@@ -22,12 +22,12 @@ pub(super) async fn primary(
 }
 
 async fn ask(settings: &Settings, sentinel: &Sentinel, host: &Host) -> Result<Host, RedisError> {
-    let Connection { mut commands, .. } =
+    let mut connection =
         connect(settings, host, &sentinel.login, 0, settings.answer_timeout).await?;
     let found: Option<(String, u16)> = redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(&sentinel.primary)
-        .query_async(&mut commands)
+        .query_async(connection.commands())
         .await?;
     let (name, port) = found.ok_or_else(|| {
         // As another sentinel may know it, or this one later, like an error of the road.

@@ -33,8 +33,8 @@ const POOL: [&str; 6] = [
 /// Ways to log in that this build has not. Without them nobody is let in, so that they are errors.
 const UNSERVED: [&[&str]; 2] = [&["useEntraID", "useAzureAD"], &["useOIDC"]];
 
-/// The most databases that a server can have.
-const MAX_DATABASES: u32 = i32::MAX as u32;
+/// The highest number of a database.
+const MAX_DATABASES: u32 = 1_000_000;
 /// The most tries after the first.
 const MAX_RETRIES: u32 = 1000;
 

@@ -68,7 +68,6 @@ impl Group {
             .arg(&self.topic)
             .arg(&self.settings.group);
         command.arg("0").arg("MKSTREAM");
-        // Asked for as a value, since a group that is there already is an error to the server.
         let created: Result<(), _> = self.client.ask(&command, Repeat::Allowed).await;
         match created {
             Err(BrokerError::Refused(text)) if text.contains("BUSYGROUP") => Ok(()),
@@ -214,7 +213,7 @@ pub(super) enum Failed {
 }
 
 async fn send(command: &Cmd, connection: &mut Connection) -> Result<Value, Failed> {
-    let answer = connection.commands.send_packed_command(command).await;
+    let answer = connection.commands().send_packed_command(command).await;
     let answer = answer.and_then(|answer| answer.extract_error().map_err(RedisError::from));
     answer.map_err(|error| match code(&error) {
         // The second where the stream went while the server waited for its next entry.

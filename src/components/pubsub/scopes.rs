@@ -14,9 +14,9 @@ pub struct TopicScopes {
 }
 
 impl TopicScopes {
-    /// Reads `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`. A part
-    /// of the last two that names no app is an error: the app that was meant would be free to use
-    /// every topic.
+    /// Reads `allowedTopics`, `protectedTopics`, `publishingScopes` and `subscriptionScopes`.
+    /// A part of the last two that names no app is an error: the app that was meant would be free
+    /// to use every topic.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Error> {
         let allowed = topics(reader.text(&["allowedTopics"])?.unwrap_or_default());
         Ok(Self {

@@ -241,8 +241,8 @@ async fn messages_that_a_full_broker_does_not_take_are_named() {
         failed[0],
         json!({
             "entryId": "10000",
-            "error": "error when publishing to topic s in pubsub p: the broker cannot be reached, or \
-                      is busy",
+            "error": "error when publishing to topic s in pubsub p: the broker cannot be \
+                      reached, or is busy",
         })
     );
 }

@@ -28,7 +28,8 @@ impl Whole {
     pub(super) async fn start() -> Self {
         let list = json!([
             {"pubsubname": "p", "topic": "t", "route": "/t"},
-            {"pubsubname": "p", "topic": "raw", "route": "/raw", "metadata": {"rawPayload": "true"}},
+            {"pubsubname": "p", "topic": "raw", "route": "/raw",
+             "metadata": {"rawPayload": "true"}},
         ]);
         let whole = Self::start_with(&list, &[]).await;
         whole.receives("t", "").await;

@@ -162,6 +162,30 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
         )
     });
     let headers = HeaderMap::from_iter(token);
+    let was_called = || !http.recorded().is_empty() || !grpc.recorded().is_empty();
+    call(road, channel, headers, was_called).await;
+    let over_http = http.recorded().into_iter().take(1);
+    let over_grpc = grpc.recorded().into_iter().take(1);
+    let tokens: Vec<Vec<String>> = over_http
+        .map(|call| {
+            call.header(TOKEN_HEADER)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        })
+        .chain(over_grpc.map(|call| {
+            call.values(TOKEN_HEADER)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        }))
+        .collect();
+    assert_eq!(tokens.len(), 1, "the app was called on {road:?}");
+    tokens.concat()
+}
+
+/// Makes the call of a road. `was_called` tells whether the app knows of it.
+async fn call(road: Road, channel: AppChannel, headers: HeaderMap, was_called: impl Fn() -> bool) {
     match road {
         Road::InvokeHttp => {
             let mut request = get("/x");
@@ -196,11 +220,7 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
             let files = Files::new();
             files.write("p.yaml", &in_memory("p"));
             let _running = Running::start(&files, Some(channel)).await;
-            eventually("the app is asked", async || {
-                let is_asked = !http.recorded().is_empty() || !grpc.recorded().is_empty();
-                is_asked.then_some(())
-            })
-            .await;
+            eventually("the app is asked", async || was_called().then_some(())).await;
         }
         Road::TopicEventHttp | Road::TopicEventGrpc => {
             let message = message(r#"{"id": "1"}"#, &headers);
@@ -210,29 +230,11 @@ async fn tokens_seen_on(road: Road, own: Option<Token>, callers: Option<&str>) -
             let message = message(r#"{"id": "1"}"#, &headers);
             to_app(channel).deliver_all(&[message]).await;
         }
-        road if road.row().owner.starts_with("blocks::bindings") => {
-            call_about_bindings(&channel, road, headers).await;
-        }
-        other => panic!("{other:?} has no case yet"),
+        Road::BindingProbe
+        | Road::ListInputBindings
+        | Road::BindingEventHttp
+        | Road::BindingEventGrpc => call_about_bindings(&channel, road, headers).await,
     }
-    let over_http = http.recorded().into_iter().take(1);
-    let over_grpc = grpc.recorded().into_iter().take(1);
-    let tokens: Vec<Vec<String>> = over_http
-        .map(|call| {
-            call.header(TOKEN_HEADER)
-                .iter()
-                .map(ToString::to_string)
-                .collect()
-        })
-        .chain(over_grpc.map(|call| {
-            call.values(TOKEN_HEADER)
-                .iter()
-                .map(ToString::to_string)
-                .collect()
-        }))
-        .collect();
-    assert_eq!(tokens.len(), 1, "the app was called on {road:?}");
-    tokens.concat()
 }
 
 #[tokio::test]

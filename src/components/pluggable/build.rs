@@ -64,10 +64,8 @@ pub(in crate::components) async fn binding(
     let found = find(component, host, &ways, unknown).await?;
     let mut reader = Reader::new(component)?;
     let settings = BindingSettings::read(&mut reader)?;
-    let (mut input, mut output): (
-        Option<Arc<dyn InputBinding>>,
-        Option<Arc<dyn OutputBinding>>,
-    ) = (None, None);
+    let mut input: Option<Arc<dyn InputBinding>> = None;
+    let mut output: Option<Arc<dyn OutputBinding>> = None;
     for &service in &found.services {
         let open = found.open(service, component, properties(component));
         match service {

@@ -145,7 +145,7 @@ impl Client {
                 .map(Value::Array),
         };
         let answered = answered.and_then(|answer| match request {
-            Request::One(_) => answer.extract_error().map_err(RedisError::from),
+            Request::One(_) => answer.extract_error(),
             Request::Several(_) => Ok(answer),
         });
         if answered.as_ref().is_err_and(is_of_connection) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, RedisError, Value};
+use redis::{Cmd, Value};
 use tracing::{debug, warn};
 
 use super::settings::StreamSettings;
@@ -214,7 +214,7 @@ pub(super) enum Failed {
 
 async fn send(command: &Cmd, connection: &mut Connection) -> Result<Value, Failed> {
     let answer = connection.commands().send_packed_command(command).await;
-    let answer = answer.and_then(|answer| answer.extract_error().map_err(RedisError::from));
+    let answer = answer.and_then(|answer| answer.extract_error());
     answer.map_err(|error| match code(&error) {
         // The second where the stream went while the server waited for its next entry.
         "NOGROUP" | "UNBLOCKED" => Failed::NoGroup,

@@ -109,7 +109,7 @@ impl PubSub for RedisStreams {
                 .into_iter()
                 .map(|answer| match answer.extract_error() {
                     Ok(_) => Ok(()),
-                    Err(error) => Err(failure(&error.into(), &server)),
+                    Err(error) => Err(failure(&error, &server)),
                 })
                 .collect(),
             Err(error) => vec![Err(error); messages.len()],

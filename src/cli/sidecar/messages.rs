@@ -48,7 +48,6 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         registry,
         app,
         tracer,
-        namespace,
     } = incoming;
     let own = &config.registry;
     let app_listens = CancellationToken::new();

@@ -46,33 +46,6 @@ pub(super) async fn invoke(
 }
 
 /// A call with one message each way. The inner error is a status that the app gave.
-pub(super) async fn unary<M, R>(
-    channel: &AppChannel,
-    road: Road,
-    path: &'static str,
-    request: tonic::Request<M>,
-) -> Result<Result<tonic::Response<R>, Status>, Error>
-where
-    M: prost::Message + Send + Sync + 'static,
-    R: prost::Message + Default + Send + Sync + 'static,
-{
-    let most = channel.config().max_body_bytes;
-    let mut client = Grpc::new(GrpcRoad::new(channel, road)).max_decoding_message_size(most);
-    let path = PathAndQuery::from_static(path);
-    let codec = ProstCodec::<M, R>::default();
-    match client.unary(request, path, codec).await {
-        Ok(answer) => Ok(Ok(answer)),
-        Err(status) => match status
-            .source()
-            .and_then(|cause| cause.downcast_ref::<Error>())
-        {
-            Some(error) => Err(*error),
-            None => Ok(Err(status)),
-        },
-    }
-}
-
-/// The same with metadata as headers, and the status as it is handed on.
 pub(super) async fn callback<M, R>(
     channel: &AppChannel,
     (road, path): (Road, &'static str),
@@ -85,11 +58,17 @@ where
 {
     let metadata = MetadataMap::from_headers(headers);
     let request = tonic::Request::from_parts(metadata, tonic::Extensions::default(), message);
-    let answer = unary(channel, road, path, request).await?;
-    Ok(match answer {
-        Ok(answer) => Ok(answer.into_inner()),
-        Err(status) => Err(failure(&status)),
-    })
+    let most = channel.config().max_body_bytes;
+    let mut client = Grpc::new(GrpcRoad::new(channel, road)).max_decoding_message_size(most);
+    let path = PathAndQuery::from_static(path);
+    let codec = ProstCodec::<M, R>::default();
+    match client.unary(request, path, codec).await {
+        Ok(answer) => Ok(Ok(answer.into_inner())),
+        Err(status) => {
+            let failure = failure(&status);
+            own_failure(status).map(|_| Err(failure))
+        }
+    }
 }
 
 fn failure(status: &Status) -> GrpcFailure {

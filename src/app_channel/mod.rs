@@ -173,23 +173,8 @@ impl AppChannel {
         Ok(Response::from_parts(head, body))
     }
 
-    /// Makes a call of the sidecar's own to a gRPC app: the method `path` with one message each
-    /// way. A status that the app gave is the inner error.
-    pub async fn call_grpc<M, R>(
-        &self,
-        road: Road,
-        path: &'static str,
-        request: tonic::Request<M>,
-    ) -> Result<Result<tonic::Response<R>, tonic::Status>, Error>
-    where
-        M: prost::Message + Send + Sync + 'static,
-        R: prost::Message + Default + Send + Sync + 'static,
-    {
-        grpc::unary(self, road, path, request).await
-    }
-
-    /// The same for callers who know no gRPC: metadata and a message go, a message or the status
-    /// that the app gave comes back.
+    /// Makes a call of the sidecar's own to a gRPC app: metadata and a message go to the method
+    /// `path`, a message or the status that the app gave comes back.
     pub async fn callback<M, R>(
         &self,
         road: Road,

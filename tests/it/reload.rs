@@ -83,7 +83,7 @@ async fn trusts(authority: &Authority, address: SocketAddr) -> bool {
 
 /// How many reloads failed in this process.
 fn failures(metrics: &Metrics) -> u64 {
-    let text = metrics.render();
+    let text = crate::counted(metrics);
     text.lines()
         .find_map(|line| line.strip_prefix("sidegate_certificate_reload_failures_total "))
         .map_or(0, |count| count.parse().unwrap())

@@ -279,7 +279,7 @@ async fn what_pods_say_becomes_no_label() {
         patch_of(&webhook.review(&review).await);
         webhook.post(name).await;
     }
-    let text = metrics.render();
+    let text = crate::counted(&metrics);
     assert!(!text.contains("label-of-a-pod"), "{text}");
     for wanted in [
         "sidegate_injector_reviews_total{outcome=\"injected\",reason=\"new_sidecar\"}",

@@ -54,7 +54,12 @@ async fn takes_events_and_gives_back_what_the_app_answered() {
     let _component = world.start("own");
     let settings = [("direction", "input"), ("route", "/events")];
     let binding = binding(&world, &settings).await;
-    assert!(binding.settings.direction.is_some_and(|way| way.input && !way.output));
+    assert!(
+        binding
+            .settings
+            .direction
+            .is_some_and(|way| way.input && !way.output)
+    );
     assert_eq!(binding.settings.route.as_deref(), Some("/events"));
     let mut intake = binding.input.unwrap().read().await.unwrap();
     assert!(intake.concurrency() > 1);

@@ -11,8 +11,11 @@ use dapr::appcallback::{
 };
 use dapr::client::AppApiTokenLayer;
 use dapr::dapr::proto::runtime::v1::app_callback_server::{AppCallback, AppCallbackServer};
+use dapr::dapr::proto::runtime::v1::topic_event_bulk_request_entry::Event as Entry;
 use dapr::dapr::proto::runtime::v1::topic_event_response::TopicEventResponseStatus as Status;
-use dapr::dapr::proto::runtime::v1::{TopicRoutes, TopicRule};
+use dapr::dapr::proto::runtime::v1::{
+    BulkSubscribeConfig, TopicEventBulkResponseEntry, TopicEventCeRequest, TopicRoutes, TopicRule,
+};
 use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
 use tonic::{Request, Response};
@@ -71,6 +74,17 @@ fn nothing<T>() -> Answer<T> {
     Err(tonic::Status::unimplemented("this application has none"))
 }
 
+/// An event of several, as one that comes alone.
+fn alone(event: TopicEventCeRequest) -> TopicEventRequest {
+    TopicEventRequest {
+        source: event.source,
+        r#type: event.r#type,
+        data_content_type: event.data_content_type,
+        data: event.data,
+        ..Default::default()
+    }
+}
+
 #[tonic::async_trait]
 impl AppCallback for App {
     async fn list_topic_subscriptions(
@@ -91,6 +105,11 @@ impl AppCallback for App {
                         Vec::new()
                     },
                     default: topic.to_owned(),
+                }),
+                bulk_subscribe: (topic == "many").then_some(BulkSubscribeConfig {
+                    enabled: true,
+                    max_messages_count: 10,
+                    max_await_duration_ms: 10,
                 }),
                 dead_letter_topic: if topic == "refused" { "dead" } else { "" }.to_owned(),
                 ..TopicSubscription::new(PUBSUB.to_owned(), topic.to_owned(), None)
@@ -137,9 +156,26 @@ impl AppCallback for App {
 
     async fn on_bulk_topic_event(
         &self,
-        _: Request<TopicEventBulkRequest>,
+        request: Request<TopicEventBulkRequest>,
     ) -> Answer<TopicEventBulkResponse> {
-        nothing()
+        self.note("OnBulkTopicEvent", request.metadata());
+        let request = request.into_inner();
+        let path = &request.path;
+        let statuses = request.entries.into_iter().map(|entry| {
+            let status = match entry.event {
+                Some(Entry::CloudEvent(event)) => {
+                    self.inbox.put(path, &alone(event));
+                    Status::Success
+                }
+                _ => Status::Drop,
+            };
+            TopicEventBulkResponseEntry {
+                entry_id: entry.entry_id,
+                status: status.into(),
+            }
+        });
+        let statuses = statuses.collect();
+        Ok(Response::new(TopicEventBulkResponse { statuses }))
     }
 
     async fn on_invoke(&self, _: Request<InvokeRequest>) -> Answer<InvokeResponse> {

@@ -259,7 +259,8 @@ impl Run {
         let calls = self.app.calls();
         let called = |call| calls.iter().any(|(name, _)| *name == call);
         let is_own = calls.iter().all(|(_, is_own)| *is_own);
-        if is_own && called("OnTopicEvent") && called("OnBindingEvent") {
+        let all = ["OnTopicEvent", "OnBulkTopicEvent", "OnBindingEvent"];
+        if is_own && all.into_iter().all(called) {
             Ok(())
         } else {
             Err(format!("{calls:?}").into())

@@ -27,3 +27,8 @@ async fn the_page_about_http_endpoints_does_what_it_says() {
 async fn the_page_about_bindings_does_what_it_says() {
     run("docs/bindings.md").await;
 }
+
+#[tokio::test]
+async fn the_page_about_messages_does_what_it_says() {
+    run("docs/pubsub.md").await;
+}

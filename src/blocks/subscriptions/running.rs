@@ -1,13 +1,13 @@
 //! The consumers that run, one for each subscription.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use super::Subscriber;
@@ -36,7 +36,12 @@ pub(super) struct Consumers {
     /// Those that still finish messages in flight; a later one of the key waits for it.
     ending: BTreeMap<Key, CancellationToken>,
     tasks: JoinSet<()>,
+    /// Held by those of the start until their brokers were asked once.
+    starting: Option<Starting>,
 }
+
+/// Dropped by all who hold it, it tells that the start is over.
+type Starting = Arc<DropGuard>;
 
 struct Running {
     spec: Arc<Spec>,
@@ -46,14 +51,21 @@ struct Running {
 }
 
 impl Consumers {
-    /// None yet.
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
+    /// None yet. `started` is cancelled once the consumers that are there when
+    /// [`Self::settled`] is called have asked their brokers.
+    pub(super) fn new(shared: Arc<Shared>, started: CancellationToken) -> Self {
         Self {
             shared,
+            starting: Some(Arc::new(started.drop_guard())),
             running: BTreeMap::new(),
             ending: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
+    }
+
+    /// Those that belong to the start are there.
+    pub(super) fn settled(&mut self) {
+        self.starting = None;
     }
 
     /// Stops what is gone or changed, starts what is new or changed, and touches nothing else.
@@ -98,7 +110,8 @@ impl Consumers {
         } = one;
         let Spec { topic, .. } = &*wanted.spec;
         let (spec, shared) = (Arc::clone(&wanted.spec), Arc::clone(&self.shared));
-        let messages = Topic::new(&pubsub, &wanted.spec, &subscriber);
+        let mut messages = Topic::new(&pubsub, &wanted.spec, &subscriber);
+        messages.starting = Mutex::new(self.starting.clone());
         let consumer = match Consumer::new(Arc::clone(&pubsub), spec, subscriber, shared) {
             Ok(consumer) => consumer,
             Err(error) => {
@@ -197,6 +210,7 @@ struct Topic {
     pubsub: Arc<LoadedPubSub>,
     interest: Interest,
     subscriber: Arc<dyn Subscriber>,
+    starting: Mutex<Option<Starting>>,
 }
 
 impl Topic {
@@ -208,6 +222,7 @@ impl Topic {
             },
             pubsub: Arc::clone(pubsub),
             subscriber: Arc::clone(subscriber),
+            starting: Mutex::default(),
         }
     }
 }
@@ -216,7 +231,10 @@ impl Topic {
 impl Source for Topic {
     async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
         let broker = &self.pubsub.component.broker;
-        let intake = broker.subscribe(&self.interest).await?;
+        let intake = broker.subscribe(&self.interest).await;
+        let starting = self.starting.lock();
+        drop(starting.unwrap_or_else(PoisonError::into_inner).take());
+        let intake = intake?;
         self.subscriber.subscribed();
         Ok(intake)
     }
@@ -312,12 +330,15 @@ mod tests {
     async fn only_what_changes_is_touched() {
         let broker = Arc::new(Counted::default());
         let pubsub = loaded(&broker);
-        let mut consumers = Consumers::new(Arc::new(Shared {
-            registry: Registry::empty(),
-            app_id: "app".to_owned(),
-            namespace: String::new(),
-            tracer: Tracer::default(),
-        }));
+        let mut consumers = Consumers::new(
+            Arc::new(Shared {
+                registry: Registry::empty(),
+                app_id: "app".to_owned(),
+                namespace: String::new(),
+                tracer: Tracer::default(),
+            }),
+            CancellationToken::new(),
+        );
         consumers.bring_in_line(vec![
             runnable("a", "/a", &pubsub),
             runnable("b", "/b", &pubsub),

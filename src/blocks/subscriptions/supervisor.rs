@@ -59,6 +59,7 @@ pub struct Supervisor {
     current: watch::Sender<Vec<metadata::Subscription>>,
     /// Said and still so: each is said once.
     warnings: BTreeSet<String>,
+    started: CancellationToken,
 }
 
 impl Supervisor {
@@ -75,7 +76,13 @@ impl Supervisor {
             streams,
             current: watch::Sender::new(Vec::new()),
             warnings: BTreeSet::new(),
+            started: CancellationToken::new(),
         }
+    }
+
+    /// Cancelled once the app has been asked, and the brokers for its subscriptions.
+    pub fn started(&self) -> CancellationToken {
+        self.started.clone()
     }
 
     /// Names the namespace in the metrics.
@@ -103,7 +110,7 @@ impl Supervisor {
         grace: Duration,
         shutdown: CancellationToken,
     ) -> Result<(), BoxError> {
-        let mut consumers = Consumers::new(Arc::new(self.shared.clone()));
+        let mut consumers = Consumers::new(Arc::new(self.shared.clone()), self.started());
         let mut components = self.shared.registry.changes();
         let mut streams = self.streams.watch();
         loop {
@@ -113,6 +120,9 @@ impl Supervisor {
             }
             let runnable = self.runnable(&snapshot, &streams.borrow_and_update());
             consumers.bring_in_line(runnable);
+            if self.app.as_ref().is_none_or(AppState::is_settled) {
+                consumers.settled();
+            }
             tokio::select! {
                 () = part.stopped() => break,
                 () = changed(&mut components) => {}
@@ -216,6 +226,11 @@ impl AppState {
             let channel = self.app.channel.clone();
             self.asking = Some(Box::pin(async move { discover(&channel).await }));
         }
+    }
+
+    /// Whether all is known of it that can be.
+    fn is_settled(&self) -> bool {
+        self.app.listens.is_cancelled() && self.asking.is_none()
     }
 
     /// Waits until it is well or not any more, or has answered.

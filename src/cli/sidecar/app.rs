@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -20,6 +21,9 @@ use crate::process::tasks::BoxError;
 const HEALTH_INTERVAL_SECONDS: u64 = 5;
 const HEALTH_TIMEOUT_MILLIS: u64 = 500;
 const HEALTH_THRESHOLD: u32 = 3;
+
+/// How long the start waits for the app's list of subscriptions, and for their brokers.
+const SUBSCRIBING: Duration = Duration::from_secs(10);
 
 /// What the flags say of the app.
 #[derive(Clone, Debug)]
@@ -173,6 +177,8 @@ pub(super) struct Meeting {
     discover: bool,
     /// Cancelled once the app listens and was asked.
     listens: CancellationToken,
+    /// Cancelled once its subscriptions run.
+    subscribed: CancellationToken,
     /// What waits for it.
     starting: ReadinessGuard,
 }
@@ -181,13 +187,14 @@ impl Meeting {
     pub(super) fn new(
         channel: Option<AppChannel>,
         discover: bool,
-        listens: CancellationToken,
+        [listens, subscribed]: [CancellationToken; 2],
         starting: ReadinessGuard,
     ) -> Self {
         Self {
             channel,
             discover,
             listens,
+            subscribed,
             starting,
         }
     }
@@ -203,6 +210,7 @@ pub(super) async fn follow(
         channel,
         discover,
         listens,
+        subscribed,
         starting,
     } = meeting;
     let meeting = async {
@@ -212,12 +220,14 @@ pub(super) async fn follow(
                 channel.discover_config().await;
             }
         }
+        listens.cancel();
+        // Who waits until the sidecar is ready publishes what the app shall get.
+        let _ = timeout(SUBSCRIBING, subscribed.cancelled()).await;
     };
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         () = meeting => {}
     }
-    listens.cancel();
     drop(starting);
     let elapsed = started.elapsed().as_millis();
     info!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms");

@@ -25,6 +25,8 @@ pub(super) struct Messages {
     pub(super) subscriptions: Current,
     /// Cancel it once the app listens.
     pub(super) app_listens: CancellationToken,
+    /// Cancelled once subscriptions run.
+    pub(super) subscribed: CancellationToken,
     /// Opens streams that subscribe.
     pub(super) streaming: Arc<Streaming>,
     /// Publishes.
@@ -63,7 +65,7 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
     let supervisor = supervisor::Supervisor::new(registry(), app_id, app, streams.clone())
         .in_namespace(namespace)
         .traced_by(tracer);
-    let subscriptions = supervisor.current();
+    let (subscriptions, subscribed) = (supervisor.current(), supervisor.started());
     let running = supervisor.run(intake.part(), config.grace, tasks.shutdown());
     tasks.spawn("subscriptions", running);
     let streaming = Streaming::new(registry(), app_id, streams, tasks.shutdown());
@@ -71,6 +73,7 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         bindings,
         subscriptions,
         app_listens,
+        subscribed,
         streaming: Arc::new(streaming),
         publish: Arc::new(Publish::new(registry(), app_id, namespace)),
     }

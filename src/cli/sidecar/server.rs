@@ -125,8 +125,8 @@ impl Sidecar {
         Servers::new(limits, handshake, &mut tasks).start(sockets, &config.cors, &door, &blocks);
         drop(starting);
         let health = app.as_ref().map(AppChannel::healthy);
-        let listens = messages.app_listens;
-        let meeting = app::Meeting::new(app, config.app.discover, listens, meeting_app);
+        let steps = [messages.app_listens, messages.subscribed];
+        let meeting = app::Meeting::new(app, config.app.discover, steps, meeting_app);
         let stopping = tasks.shutdown();
         tasks.spawn("app", app::follow(meeting, started, stopping));
         Ok(Self {

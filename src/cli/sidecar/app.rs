@@ -221,8 +221,10 @@ pub(super) async fn follow(
             }
         }
         listens.cancel();
-        // Who waits until the sidecar is ready publishes what the app shall get.
-        let _ = timeout(SUBSCRIBING, subscribed.cancelled()).await;
+        if channel.is_some() {
+            // Who waits until the sidecar is ready publishes what the app shall get.
+            let _ = timeout(SUBSCRIBING, subscribed.cancelled()).await;
+        }
     };
     tokio::select! {
         () = shutdown.cancelled() => return Ok(()),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
+use sidegate::testing::eventually::eventually;
 use sidegate::testing::fake_app::FakeApp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -28,7 +29,13 @@ async fn sidecar() -> (FakeApp, Running) {
     let app = FakeApp::start().await;
     let port = app.address().port().to_string();
     let flags = ["--app-port", &port, "--disable-init-endpoints=config"];
-    (app, Running::with_token(&flags).await)
+    let sidecar = Running::with_token(&flags).await;
+    eventually("the sidecar is ready", async || {
+        let status = sidecar.status("GET", "/v1.0/healthz", &[]).await;
+        (status == 204).then_some(())
+    })
+    .await;
+    (app, sidecar)
 }
 
 #[tokio::test]

@@ -56,4 +56,6 @@ image: ## The container image, without docker: dist/sidegate-VERSION-ARCH.tar (A
 
 bench: image ## Rates, memory, start and sizes of the release build, beside bare servers
 	folder=$$(CARGO="$(CARGO)" image/build-static $(ARCH) --example ratios) && \
+	    brokers=$$(tests/brokers.sh --servers) && \
+	    PATH="$$brokers/usr/bin:$$PATH" LD_LIBRARY_PATH="$$(echo "$$brokers"/usr/lib/*-linux-gnu)" \
 	    "$$folder/examples/ratios" "$$folder/sidegate" $(IMAGE)

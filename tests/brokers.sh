@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Message brokers for real: tests/brokers.sh PATH-OF-SIDEGATE
+# Only gets them, and prints their folder: tests/brokers.sh --servers
 #
 # Redis and RabbitMQ come from packages of the distribution, which are taken apart into a cache
 # outside the tree: nothing is installed, no service starts, and root is not needed. The NATS server
@@ -9,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sidegate=$(realpath "${1:?path of the program sidegate}")
+sidegate=$(realpath -m -- "${1:?path of the program sidegate, or --servers}")
 here=tests/brokers
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/brokers
 
@@ -55,6 +56,10 @@ fi
 (cd "$here/nats-server" && CGO_ENABLED=0 GOFLAGS=-mod=readonly go build -trimpath \
     -o "$servers/usr/bin/" github.com/nats-io/nats-server/v2) || skip "cannot build $here/nats-server"
 
+if [ "$1" = --servers ]; then
+    echo "$servers"
+    exit
+fi
 start=$SECONDS
 BROKER_SERVERS=$servers SIDEGATE=$sidegate "${CARGO:-cargo}" test --locked ${BROKERS_FEATURES:-} --test brokers -- \
     --nocapture --test-threads "${BROKERS_THREADS:-2}" ${BROKERS_ONLY:-}

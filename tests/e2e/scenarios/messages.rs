@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use sidegate::testing::eventually::eventually_blocking;
 
 use crate::cluster::Cluster;
-use crate::pods::{API_TOKEN, APP_TOKEN, deployment, serving, template, tokens, with_tokens};
+use crate::pods::{
+    API_TOKEN, APP_TOKEN, deployment, serving, template, tokens, with_tokens_for_the_app,
+};
 
 fn component() -> Value {
     json!({
@@ -40,7 +42,7 @@ pub(crate) fn reach_the_app_with_its_token(cluster: &Cluster) {
     ));
     cluster.apply(namespace, &tokens(API_TOKEN, APP_TOKEN));
     cluster.apply(namespace, &[component(), subscription("/orders")]);
-    let app = template(&with_tokens(), &serving(cluster));
+    let app = template(&with_tokens_for_the_app(), &serving(cluster));
     cluster.apply(namespace, &[deployment("app", 1, &app)]);
     cluster.rolled_out(namespace, "deployment/app");
     let pods = cluster.objects(namespace, "pods", "app=app");

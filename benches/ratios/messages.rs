@@ -16,9 +16,9 @@ use super::measure::median;
 use super::report::Report;
 use super::servers::{Server, Stage, TOKEN, bare, redis_server};
 
-/// How many messages of one turn, and how often the turns alternate.
-const MESSAGES: usize = 20_000;
-const TURNS: usize = 5;
+/// How many messages of one turn, fewer than may wait in memory, and how often the turns alternate.
+const MESSAGES: usize = 8_000;
+const TURNS: usize = 9;
 
 /// How many single messages are timed, one after another.
 const SINGLE: usize = 2000;

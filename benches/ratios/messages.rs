@@ -9,7 +9,6 @@ use axum::routing::post;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::load::{Load, Until};
 use super::measure::median;
@@ -130,10 +129,10 @@ async fn single(stage: &Stage, pubsub: &str, redis: Option<SocketAddr>) {
             async move { seen.send(Instant::now()).await.unwrap() }
         }),
     );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut app = JoinSet::new();
-    app.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    // On a thread of its own: the sidecar asks it while this one waits for the sidecar.
+    std::thread::spawn(move || serve(listener, routes));
     let sidecar = stage.sidecar_of_messages(address, redis);
     let Road(load) = Road::of_sidecar(&sidecar, pubsub);
     let mut stream = TcpStream::connect(load.address).await.unwrap();
@@ -151,4 +150,14 @@ async fn single(stage: &Stage, pubsub: &str, redis: Option<SocketAddr>) {
     let p50 = median(&mut times);
     let p99 = times[SINGLE / 100 * 99];
     println!("      one message, {pubsub}: p50 {p50:.3} ms, p99 {p99:.3} ms");
+}
+
+/// Serves until the process ends.
+fn serve(listener: std::net::TcpListener, routes: Router) {
+    listener.set_nonblocking(true).unwrap();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(async {
+        let listener = TcpListener::from_std(listener).unwrap();
+        axum::serve(listener, routes).await.unwrap();
+    });
 }

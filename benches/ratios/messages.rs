@@ -42,7 +42,7 @@ pub(crate) async fn measure(stage: &Stage, report: &mut Report) {
         sidecar.resident_mib(),
         MESSAGES * (TURNS + 1)
     );
-    single(stage, "memory", None).await;
+    single(stage, "memory", at).await;
     let Some(redis) = redis else {
         println!("      skipped: no redis-server to publish through");
         return;

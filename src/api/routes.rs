@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use http::Method;
 
+use crate::base::method_path::has_valid_escapes;
+
 /// A route of the HTTP API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RouteId {
@@ -224,17 +226,6 @@ fn is_clean(path: &str) -> bool {
         && path[1..]
             .split('/')
             .all(|segment| !matches!(segment, "" | "." | ".."))
-}
-
-fn has_valid_escapes(path: &str) -> bool {
-    let mut rest = path.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
-        match rest.get(at + 1..at + 3) {
-            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
-            _ => return false,
-        }
-    }
-    true
 }
 
 /// Decodes the percent escapes of one segment, once. `+` stays `+`: a path is no form (RFC 3986).

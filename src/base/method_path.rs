@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 /// What stands encoded in a path: all but the `pchar` and `/` of RFC 3986, section 3.3. `%` is in
 /// the set, since the path is decoded already.
-const ENCODED: &AsciiSet = &CONTROLS
+pub(crate) const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -22,6 +22,18 @@ const ENCODED: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
+
+/// Whether two hexadecimal digits follow each `%`.
+pub(crate) fn has_valid_escapes(path: &str) -> bool {
+    let mut rest = path.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        match rest.get(at + 1..at + 3) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => rest = &rest[at + 3..],
+            _ => return false,
+        }
+    }
+    true
+}
 
 /// Why a text is no method path.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

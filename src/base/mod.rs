@@ -3,6 +3,7 @@
 //! Everything here is pure, so every other layer may use it.
 
 pub mod app_id;
+pub mod back_off;
 pub mod duration;
 pub mod environment;
 pub mod expression;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::base::back_off::BackOff;
 use crate::components::message::{BrokerError, Delivery, Intake};
 
 /// From the first to the longest pause before a broken intake is opened again.
@@ -57,7 +58,7 @@ pub(super) async fn run(
     batch: Batch,
     stop: &CancellationToken,
 ) {
-    let mut pause = PAUSES[0];
+    let mut back_off = BackOff::new(PAUSES);
     let mut in_flight = JoinSet::new();
     while !stop.is_cancelled() {
         let opened = tokio::select! {
@@ -75,13 +76,12 @@ pub(super) async fn run(
         warn!(source = source.name(), %error, "No messages come in; trying again");
         // One that can be opened and breaks at once is as good as none.
         if begin.elapsed() > PAUSES[1] {
-            pause = PAUSES[0];
+            back_off.end();
         }
         tokio::select! {
             () = stop.cancelled() => break,
-            () = sleep(pause) => {}
+            () = sleep(back_off.another()) => {}
         }
-        pause = (pause * 2).min(PAUSES[1]);
     }
     if !in_flight.is_empty() {
         info!(

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::base::back_off;
+
 /// The pause after the first failure.
 const FIRST: Duration = Duration::from_millis(10);
 /// The longest pause.
@@ -10,8 +12,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// The pause after so many failures: twice as long each time.
 pub(super) fn after(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    (FIRST * (1 << doublings)).min(LONGEST)
+    back_off::pause([FIRST, LONGEST], failures)
 }
 
 /// Failures that follow each other, so that an app that deals with nothing is not called all the

@@ -214,3 +214,11 @@ pub(crate) async fn the_order_is_kept(broker: &Broker) {
     let sorted = order.windows(2).all(|pair| pair[0] < pair[1]);
     assert!(sorted, "{}: messages came out of order", line.what);
 }
+
+/// A component with more fields than its first.
+pub(crate) fn with_fields(mut component: String, fields: &[(&str, &str)]) -> String {
+    for (name, value) in fields {
+        component += &format!("\n  - name: {name}\n    value: \"{value}\"");
+    }
+    component
+}

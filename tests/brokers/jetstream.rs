@@ -43,7 +43,7 @@ async fn broker() -> Broker {
 }
 
 fn component(address: SocketAddr, more: &[(&str, &str)]) -> String {
-    let mut text = format!(
+    let text = format!(
         "apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -57,10 +57,7 @@ spec:
   - name: ackWait
     value: 3s"
     );
-    for (name, value) in more {
-        text += &format!("\n  - name: {name}\n    value: \"{value}\"");
-    }
-    text
+    faults::with_fields(text, more)
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn broker() -> Broker {
 }
 
 fn component(address: SocketAddr, more: &[(&str, &str)]) -> String {
-    let mut text = format!(
+    let text = format!(
         "apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -49,10 +49,7 @@ spec:
   - name: connectionString
     value: amqp://guest:guest@{address}"
     );
-    for (name, value) in more {
-        text += &format!("\n  - name: {name}\n    value: \"{value}\"");
-    }
-    text
+    faults::with_fields(text, more)
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn broker() -> Broker {
 }
 
 fn component(address: SocketAddr, more: &[(&str, &str)]) -> String {
-    let mut text = format!(
+    let text = format!(
         "apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -54,10 +54,7 @@ spec:
   - name: redisHost
     value: {address}"
     );
-    for (name, value) in more {
-        text += &format!("\n  - name: {name}\n    value: \"{value}\"");
-    }
-    text
+    faults::with_fields(text, more)
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use tracing::{debug, warn};
 
 use super::{grpc, http};
 use crate::app_channel::{self, AppChannel};
+use crate::base::back_off::BackOff;
 use crate::registry::messaging::LoadedBinding;
 
 /// From the first to the longest pause before the app is asked again.
@@ -20,7 +21,7 @@ pub(super) async fn wants(app: &AppChannel, binding: &LoadedBinding, limit: Dura
     if direction.is_some_and(|direction| direction.input) {
         return true;
     }
-    let mut pause = PAUSES[0];
+    let mut back_off = BackOff::new(PAUSES);
     loop {
         let name = &*binding.name;
         match timeout(limit, ask(app, binding)).await {
@@ -41,8 +42,7 @@ pub(super) async fn wants(app: &AppChannel, binding: &LoadedBinding, limit: Dura
                 );
             }
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSES[1]);
+        sleep(back_off.another()).await;
     }
 }
 

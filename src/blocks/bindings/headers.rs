@@ -1,59 +1,15 @@
 //! What of an event goes to an HTTP app as headers.
-//!
-//! Metadata comes from whoever sent the message. As a header it must not pass for something that
-//! the sidecar, a proxy or a client with credentials says.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
-use crate::base::hop_by_hop;
+use crate::blocks::metadata_headers;
 use crate::components::message::Metadata;
 use crate::process::trace::context::{TRACEPARENT, TraceContext};
 
-/// The most headers that metadata becomes, and the most bytes of them: a request whose headers are
-/// too large is refused by every app.
-const MAX_HEADERS: usize = 64;
-const MAX_BYTES: usize = 8 * 1024;
-
-/// Names that metadata cannot have.
-const RESERVED: [&str; 9] = [
-    "authorization",
-    "baggage",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "set-cookie",
-    "tracestate",
-    "via",
-];
-
-/// What such names begin with. `dapr-` has the tokens and the identities of callers.
-const RESERVED_FAMILIES: [&str; 7] = [
-    "content-",
-    "dapr-",
-    "grpc-",
-    "proxy-",
-    "sec-",
-    "x-forwarded-",
-    "x-real-",
-];
-
 /// The headers of the call that delivers an event.
 pub(super) fn of(metadata: &Metadata) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let mut left = MAX_BYTES;
-    for (name, value) in metadata {
-        let Some((name, value)) = admitted(name, value) else {
-            continue;
-        };
-        let size = name.as_str().len() + value.len();
-        if size > left || headers.len() == MAX_HEADERS {
-            continue;
-        }
-        left -= size;
-        headers.insert(name, value);
-    }
+    let mut headers = metadata_headers::of(metadata, |_, _| true);
     headers.extend(trace(metadata));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
@@ -69,25 +25,10 @@ pub(super) fn trace(metadata: &Metadata) -> HeaderMap {
     headers
 }
 
-/// An entry of metadata as a header, where it may be one.
-fn admitted(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let name = HeaderName::try_from(name).ok()?;
-    let text = name.as_str();
-    let is_reserved = hop_by_hop::is(&name)
-        || name == TRACEPARENT
-        || RESERVED.contains(&text)
-        || RESERVED_FAMILIES
-            .iter()
-            .any(|family| text.starts_with(family));
-    if is_reserved {
-        return None;
-    }
-    Some((name, HeaderValue::from_str(value).ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::metadata_headers::{MAX_BYTES, MAX_HEADERS};
 
     fn metadata(entries: &[(&str, &str)]) -> Metadata {
         let entry = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::consumer::{Consumer, Events, Shared};
 use super::discovery;
 use super::output::OutputBindings;
 use crate::app_channel::AppChannel;
+use crate::blocks::in_flight::{Tasks, changed};
 use crate::blocks::intake::{self, Batch};
 use crate::process::early_stop::EarlyPart;
 use crate::process::tasks::BoxError;
@@ -41,7 +39,7 @@ pub struct Supervisor {
     shared: Arc<Shared>,
     questions: Questions,
     reading: BTreeMap<String, Reading>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
 }
 
 /// A binding that is read, or that the app was asked about.
@@ -70,7 +68,7 @@ impl Supervisor {
             }),
             questions,
             reading: BTreeMap::new(),
-            tasks: JoinSet::new(),
+            tasks: Tasks::new(),
         }
     }
 
@@ -91,7 +89,7 @@ impl Supervisor {
                 () = part.stopped() => break,
                 () = changed(&mut components) => {}
                 () = changed(&mut health) => {}
-                ended = ended(&mut self.tasks) => ended?,
+                ended = self.tasks.ended() => ended?,
             }
         }
         self.drain(grace).await;
@@ -140,15 +138,8 @@ impl Supervisor {
         for reading in self.reading.values() {
             reading.stop.cancel();
         }
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(limit, all).await.is_err() {
-            let count = self.tasks.len();
-            warn!(
-                count,
-                "Input bindings end with events in flight, which may come again"
-            );
-            self.tasks.shutdown().await;
-        }
+        let left = "Input bindings end with events in flight, which may come again";
+        self.tasks.drain(limit, left).await;
     }
 }
 
@@ -172,19 +163,4 @@ async fn read(
     let consumer = Arc::new(Consumer::new(shared, Arc::clone(&binding)));
     intake::run(&Events(binding), consumer, Batch::ONE, stop).await;
     info!("Reading from input binding {name} ended");
-}
-
-/// Waits for a change; for ever where none can come any more.
-async fn changed<T>(receiver: &mut watch::Receiver<T>) {
-    if receiver.changed().await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// Waits until a task has ended.
-async fn ended(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
-    match tasks.join_next().await {
-        Some(joined) => joined,
-        None => std::future::pending().await,
-    }
 }

@@ -1,35 +1,20 @@
 //! What of a message goes to the app as headers, or as metadata of gRPC.
-//!
-//! What is said of a message comes from whoever published it. As a header of a request it must not
-//! pass for something that the sidecar, a proxy or a client with credentials says, and must not
-//! make the app refuse every try.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Message;
-use crate::base::hop_by_hop;
+use crate::blocks::metadata_headers;
 
 /// The header with the component of pub/sub.
 const PUBSUB_NAME: HeaderName = HeaderName::from_static("pubsubname");
 
-/// The most headers that metadata becomes, and the most bytes of them: a request whose headers are
-/// too large is refused by every app.
-const MAX_HEADERS: usize = 64;
-const MAX_BYTES: usize = 8 * 1024;
-
-/// Names that mean something to HTTP, to gRPC or to a proxy.
-const RESERVED: [&str; 24] = [
+/// Names that mean something to HTTP, to gRPC or to a proxy, beside those that metadata never has.
+const RESERVED: [&str; 14] = [
     "accept",
     "age",
-    "authorization",
-    "baggage",
     "cache-control",
-    "cookie",
     "date",
-    "expect",
-    "forwarded",
     "from",
-    "host",
     "location",
     "max-forwards",
     "origin",
@@ -38,51 +23,28 @@ const RESERVED: [&str; 24] = [
     "pubsubname",
     "range",
     "referer",
-    "set-cookie",
-    "traceparent",
-    "tracestate",
     "user-agent",
-    "via",
 ];
 
-/// What such names begin with: whole families of them. `dapr-` has the tokens and the identities
-/// of callers.
-const RESERVED_FAMILIES: [&str; 18] = [
+/// What such names begin with: whole families of them.
+const RESERVED_FAMILIES: [&str; 11] = [
     "accept-",
     "access-control-",
-    "content-",
-    "dapr-",
-    "grpc-",
     "if-",
-    "proxy-",
-    "sec-",
     "x-amzn-",
     "x-b3-",
     "x-client-",
     "x-envoy-",
-    "x-forwarded-",
     "x-goog-",
     "x-http-method",
     "x-original-",
-    "x-real-",
     "x-rewrite-",
 ];
 
 /// The headers of the call that delivers a message.
 pub(super) fn of(message: &Message) -> HeaderMap {
     let mut headers = of_component(&message.pubsub);
-    let mut left = MAX_BYTES;
-    for (name, value) in &message.metadata {
-        let Some((name, value)) = admitted(name, value) else {
-            continue;
-        };
-        let size = name.as_str().len() + value.len();
-        if size > left || headers.len() > MAX_HEADERS {
-            continue;
-        }
-        left -= size;
-        headers.insert(name, value);
-    }
+    headers.extend(metadata_headers::of(&message.metadata, admits));
     headers.extend(message.trace.clone());
     headers
 }
@@ -96,25 +58,20 @@ pub(super) fn of_component(pubsub: &str) -> HeaderMap {
     headers
 }
 
-/// An entry of metadata as a header, where it may be one.
-fn admitted(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    let name = HeaderName::try_from(name).ok()?;
-    let text = name.as_str();
-    let is_reserved = hop_by_hop::is(&name)
-        || RESERVED.binary_search(&text).is_ok()
-        || RESERVED_FAMILIES.iter().any(|family| text.starts_with(family))
+/// Whether an entry of metadata may be a header, and metadata of gRPC.
+fn admits(name: &str, value: &str) -> bool {
+    let is_reserved = RESERVED.binary_search(&name).is_ok()
+        || RESERVED_FAMILIES.iter().any(|family| name.starts_with(family))
         // The values of these are binary in gRPC.
-        || text.ends_with("-bin");
+        || name.ends_with("-bin");
     // Metadata of gRPC is ASCII.
-    if is_reserved || !value.is_ascii() {
-        return None;
-    }
-    Some((name, HeaderValue::from_str(value).ok()?))
+    !is_reserved && value.is_ascii()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::metadata_headers::{MAX_BYTES, MAX_HEADERS};
     use crate::blocks::subscriptions::tests::message;
 
     fn names(metadata: &[(&str, &str)]) -> Vec<String> {

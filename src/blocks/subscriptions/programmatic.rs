@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::app_channel::{AppChannel, Road};
+use crate::base::back_off::BackOff;
 use crate::resources::subscription::{Bulk, Routes, Spec};
 
 /// How long the app may take for one answer.
@@ -44,7 +45,7 @@ const FIELDS: [&str; 14] = [
 /// Asks the app what it subscribes to, again and again until it answers: an app that fails has not
 /// said that it wants nothing.
 pub(super) async fn discover(channel: &AppChannel) -> Vec<Spec> {
-    let mut pause = PAUSES[0];
+    let mut back_off = BackOff::new(PAUSES);
     loop {
         let asked = timeout(PATIENCE, ask(channel)).await;
         let problem = match asked {
@@ -59,8 +60,7 @@ pub(super) async fn discover(channel: &AppChannel) -> Vec<Spec> {
             problem,
             "The app did not tell what it subscribes to; asking again"
         );
-        sleep(pause).await;
-        pause = (pause * 2).min(PAUSES[1]);
+        sleep(back_off.another()).await;
     }
 }
 

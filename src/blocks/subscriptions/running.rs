@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::task::JoinError;
+use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use super::Subscriber;
 use super::consumer::{Consumer, Shared};
 use super::wanted::{Key, Wanted};
+use crate::blocks::in_flight::Tasks;
 use crate::blocks::intake::{self, Batch, Source};
 use crate::components::message::{BrokerError, Intake};
 use crate::components::pubsub::Interest;
@@ -35,7 +36,7 @@ pub(super) struct Consumers {
     running: BTreeMap<Key, Running>,
     /// Those that still finish messages in flight; a later one of the key waits for it.
     ending: BTreeMap<Key, CancellationToken>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
     /// Held by those of the start until their brokers were asked once.
     starting: Option<Starting>,
 }
@@ -59,7 +60,7 @@ impl Consumers {
             starting: Some(Arc::new(started.drop_guard())),
             running: BTreeMap::new(),
             ending: BTreeMap::new(),
-            tasks: JoinSet::new(),
+            tasks: Tasks::new(),
         }
     }
 
@@ -147,10 +148,7 @@ impl Consumers {
 
     /// Waits until a consumer has ended, which is good only after it was stopped.
     pub(super) async fn ended(&mut self) -> Result<(), JoinError> {
-        match self.tasks.join_next().await {
-            Some(joined) => joined,
-            None => std::future::pending().await,
-        }
+        self.tasks.ended().await
     }
 
     /// Takes no message any more.
@@ -163,15 +161,8 @@ impl Consumers {
     /// Waits for messages in flight once all are stopped, for a time. Those that are not dealt with
     /// then go back to their brokers.
     pub(super) async fn drain(mut self, limit: Duration) {
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(limit, ended).await.is_err() {
-            let count = self.tasks.len();
-            warn!(
-                count,
-                "Subscriptions end with messages in flight, which will come again"
-            );
-            self.tasks.shutdown().await;
-        }
+        let left = "Subscriptions end with messages in flight, which will come again";
+        self.tasks.drain(limit, left).await;
     }
 }
 

@@ -20,6 +20,7 @@ use super::running::{Consumers, Runnable};
 use super::streaming::{Open, Streams};
 use super::wanted::{Wanted, of_app, of_stream};
 use crate::app_channel::AppChannel;
+use crate::blocks::in_flight::changed;
 use crate::blocks::metadata;
 use crate::process::early_stop::EarlyPart;
 use crate::process::tasks::BoxError;
@@ -177,13 +178,6 @@ impl Supervisor {
         self.warnings = warnings;
         self.current.send_replace(views);
         runnable
-    }
-}
-
-/// Waits for a change; for ever where none can come any more.
-async fn changed<T>(receiver: &mut watch::Receiver<T>) {
-    if receiver.changed().await.is_err() {
-        std::future::pending().await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Host, contains, is_first, listed};
+use super::{Host, contains, listed, named};
 use crate::components::metadata::Reader;
 use crate::components::secret_store::SecretStore;
 #[cfg(feature = "aws")]
@@ -125,13 +125,8 @@ async fn remote_store(
 }
 
 fn of(component: &ResolvedComponent) -> Result<SecretStoreType, Error> {
-    let wanted = component.component_type.to_lowercase();
-    SECRET_STORE_TYPES
-        .iter()
-        .find(|(name, _)| is_first(&component.version) && *name == wanted)
-        .map(|(_, store_type)| *store_type)
-        .ok_or_else(|| Error::UnknownSecretStore {
-            component_type: component.component_type.clone(),
-            version: component.version.clone(),
-        })
+    named(SECRET_STORE_TYPES, component).ok_or_else(|| Error::UnknownSecretStore {
+        component_type: component.component_type.clone(),
+        version: component.version.clone(),
+    })
 }

@@ -14,6 +14,7 @@ use super::line::{Broken, Instance, Line, MAX_MESSAGE, Wire, is_broken, is_unkno
 use super::scrub::Scrubber;
 use super::service::Service;
 use super::socket::Socket;
+use crate::base::back_off::BackOff;
 use crate::base::secret::Secret;
 use crate::proto::components::common::{InitRequest, MetadataRequest};
 
@@ -171,10 +172,10 @@ impl Target {
 
     /// Connects until it succeeds.
     async fn reconnect(&self) -> Line {
-        let [mut pause, longest] = self.times.pauses;
+        let mut back_off = BackOff::new(self.times.pauses);
         let mut told = String::new();
         loop {
-            sleep(pause).await;
+            sleep(back_off.another()).await;
             let time = self.times.init;
             let problem = match timeout(time, self.line()).await {
                 Ok(Ok(line)) => return line,
@@ -186,7 +187,6 @@ impl Target {
                 warn!(component, %socket, error = problem, "A pluggable component is not back yet");
                 told = problem;
             }
-            pause = (pause * 2).min(longest);
         }
     }
 

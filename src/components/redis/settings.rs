@@ -7,6 +7,7 @@ use rustls::ClientConfig;
 use tracing::{info, warn};
 
 use super::hosts::Host;
+use crate::base::back_off;
 use crate::base::secret::Secret;
 use crate::components::client_tls::{self, Names};
 use crate::components::metadata::{self, Reader};
@@ -62,9 +63,7 @@ pub(super) struct Retries {
 impl Retries {
     /// The pause after so many failures: twice as long each time, up to the longest.
     pub(super) fn pause(&self, failures: u32) -> Duration {
-        let [first, longest] = self.pauses;
-        let doublings = failures.saturating_sub(1).min(16);
-        first.saturating_mul(1 << doublings).min(longest)
+        back_off::pause(self.pauses, failures)
     }
 }
 

@@ -19,6 +19,7 @@ use super::authority::{IssueError, Terms};
 use super::content::{Content, ContentError};
 use super::metrics;
 use super::plan::{Plan, Step, plan};
+use crate::base::back_off::BackOff;
 use crate::injector::object::kubernetes::{CallError, Object};
 use crate::injector::registration::trust::Trust;
 use crate::process::kubernetes::Cluster;
@@ -111,7 +112,7 @@ pub struct Keeper {
     seen: Option<Secret>,
     /// What is served.
     served: Option<Content>,
-    pause: Duration,
+    back_off: BackOff,
     retry: Option<SystemTime>,
 }
 
@@ -151,7 +152,7 @@ impl Keeper {
             starting: Some(starting),
             seen: None,
             served: None,
-            pause: PAUSES[0],
+            back_off: BackOff::new(PAUSES),
             retry: None,
         };
         let followers = Followers {
@@ -305,7 +306,7 @@ impl Keeper {
     }
 
     fn stepped(&mut self, step: Step) {
-        self.pause = PAUSES[0];
+        self.back_off.end();
         metrics::stepped(step);
         let secret = &self.secret.object;
         match step {
@@ -319,8 +320,7 @@ impl Keeper {
 
     fn retry_after(&mut self, error: &StepError) -> SystemTime {
         self.failed(error);
-        let retry = SystemTime::now() + self.pause;
-        self.pause = (self.pause * 2).min(PAUSES[1]);
+        let retry = SystemTime::now() + self.back_off.another();
         self.retry = Some(retry);
         retry
     }

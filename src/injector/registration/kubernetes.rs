@@ -19,6 +19,7 @@ use super::guard::unguarded;
 use super::metrics;
 use super::roots::kubernetes::Roots;
 use super::trust::Place;
+use crate::base::back_off::BackOff;
 use crate::injector::object::kubernetes::{CallError, Object};
 use crate::process::kubernetes::Cluster;
 use crate::process::readiness::ReadinessGuard;
@@ -82,7 +83,7 @@ pub struct Keeper {
     conditions_pending: Option<ReadinessGuard>,
     guarded: Option<bool>,
     seen: Option<DynamicObject>,
-    pause: Duration,
+    back_off: BackOff,
     retry: Option<SystemTime>,
 }
 
@@ -108,7 +109,7 @@ impl Keeper {
             conditions_pending: starting.conditions,
             guarded: None,
             seen: None,
-            pause: PAUSES[0],
+            back_off: BackOff::new(PAUSES),
             retry: None,
         }
     }
@@ -202,9 +203,8 @@ impl Keeper {
             }
             Err(error) => {
                 self.failed(&error);
-                self.retry = Some(now + self.pause);
-                let pause = self.pause;
-                self.pause = (pause * 2).min(PAUSES[1]);
+                let pause = self.back_off.another();
+                self.retry = Some(now + pause);
                 return pause;
             }
         }
@@ -212,7 +212,7 @@ impl Keeper {
     }
 
     fn found(&mut self, bundle: &str, now: SystemTime) {
-        self.pause = PAUSES[0];
+        self.back_off.end();
         self.place.holds(bundle, now);
         metrics::in_place(self.kind.as_str(), true);
         if self.bundle_pending.take().is_some() {

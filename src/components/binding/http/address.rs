@@ -2,25 +2,13 @@
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 
 use crate::base::http_url::HttpUrl;
-use crate::base::method_path::MethodPath;
+use crate::base::method_path::{self, MethodPath, has_valid_escapes};
 
 /// What stands encoded in a path. `%` is not in the set: escapes stay as they are.
-const ENCODED: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'<')
-    .add(b'>')
-    .add(b'[')
-    .add(b'\\')
-    .add(b']')
-    .add(b'^')
-    .add(b'`')
-    .add(b'{')
-    .add(b'|')
-    .add(b'}');
+const ENCODED: &AsciiSet = &method_path::ENCODED.remove(b'%').remove(b'?');
 
 /// The URL of the component. Its path and query are escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +86,7 @@ fn split_query(text: &str) -> (&str, Option<&str>) {
 }
 
 fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED)
-        .to_string()
-        .replace('#', "%23")
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 /// A path as it stands in a URL. Neither it nor what a server may decode it to has segments that
@@ -119,13 +105,6 @@ fn escaped(path: &str) -> Result<String, String> {
         return Err("it has a segment \".\" or \"..\"".to_owned());
     }
     Ok(encoded(path))
-}
-
-fn has_valid_escapes(path: &str) -> bool {
-    path.split('%').skip(1).all(|rest| {
-        let digits = rest.as_bytes().get(..2);
-        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 //!    notices: the certificate is issued anew by the next CA, which becomes the CA. The CA before
 //!    stays in the bundle, since a replica that is cut off from the API serves the certificate that
 //!    it has until that ends.
-//! 3. The last certificate of the CA before has ended: it leaves the bundle.
+//! 3. The last certificate of the CA before has ended: it leaves the bundle. It has by the time
+//!    that the next CA is due, unless lifetimes were shortened since: then it leaves at that time,
+//!    for otherwise the CA would end without another after it.
 
 use std::time::SystemTime;
 
@@ -77,7 +79,8 @@ pub fn plan(
     };
     let old = content.old.as_ref();
     // Until the wait after its end, for a replica whose clock is behind.
-    if old.is_some_and(|old| due(old.leaf.life().end + lifetimes.wait())) {
+    let dropped = |end: SystemTime| (end + lifetimes.wait()).min(ca.renewal());
+    if old.is_some_and(|old| due(dropped(old.leaf.life().end))) {
         return Plan::Take(Step::DropOld);
     }
     // One CA before at a time: the bundle holds three at most.
@@ -164,6 +167,28 @@ mod tests {
             (361, Step::RenewLeaf),
         ];
         assert_eq!(steps(361), wanted);
+    }
+
+    #[test]
+    fn no_authority_ends_without_another_after_lifetimes_were_shortened() {
+        let long = terms().found(start()).unwrap();
+        let mut short = terms();
+        short.lifetimes = Lifetimes::parse(days(9), days(3), days(1)).unwrap();
+        let mut content = short.take(Step::AddAuthority, &long, start()).unwrap();
+        let mut authorities = Vec::new();
+        let ended = |content: &Content, now| content.ca.certificate.life().ended(now);
+        for day in 0..=30 {
+            let now = start() + days(day);
+            assert!(!ended(&content, now), "on day {day}");
+            while let Plan::Take(step) = plan(&content, now, &short.lifetimes, Some(start())) {
+                content = short.take(step, &content, now).unwrap();
+                if matches!(step, Step::Switch | Step::DropOld) {
+                    authorities.push((day, step));
+                }
+            }
+        }
+        let first = [(1, Step::Switch), (6, Step::DropOld), (6, Step::Switch)];
+        assert_eq!(authorities[..3], first);
     }
 
     #[test]

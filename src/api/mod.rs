@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use crate::auth::tokens::ApiTokens;
 use crate::blocks::bindings::output::OutputBindings;
+use crate::blocks::configuration::Configurations;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
+use crate::blocks::lock::Locks;
 use crate::blocks::metadata::Metadata;
 use crate::blocks::pipeline::Pipeline;
 use crate::blocks::publish::Publish;
 use crate::blocks::secrets::Secrets;
 use crate::blocks::shutdown::Shutdown;
+use crate::blocks::state::State;
 use crate::blocks::subscriptions::streaming::Streaming;
 use crate::process::trace::Tracer;
 
@@ -34,10 +37,14 @@ pub mod status;
 pub struct Blocks {
     /// Operations of output bindings.
     pub bindings: Arc<OutputBindings>,
+    /// The items of configuration stores.
+    pub configurations: Arc<Configurations>,
     /// The health checks.
     pub health: Health,
     /// Calls methods of apps.
     pub invoke: Arc<Invoke>,
+    /// Locks that processes share.
+    pub locks: Arc<Locks>,
     /// What the sidecar says of itself.
     pub metadata: Arc<Metadata>,
     /// The middlewares that calls of the HTTP API go through.
@@ -48,6 +55,8 @@ pub struct Blocks {
     pub secrets: Secrets,
     /// Ends the process.
     pub shutdown: Shutdown,
+    /// Values of state stores.
+    pub state: Arc<State>,
     /// Subscriptions that are streams.
     pub streaming: Arc<Streaming>,
 }

@@ -10,12 +10,14 @@ pub mod binding;
 pub mod catalog;
 #[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
 mod client_tls;
+pub mod configuration;
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(all(feature = "aws", feature = "azure", feature = "gcp", feature = "vault")),
     allow(dead_code, reason = "not every store needs all of it")
 )]
 mod http_client;
+pub mod lock;
 pub mod message;
 pub mod metadata;
 pub mod middleware;
@@ -31,6 +33,7 @@ mod rabbitmq;
 mod redis;
 mod retry_after;
 pub mod secret_store;
+pub mod state;
 
 /// A component whose references are filled in: usable as it is.
 #[derive(Clone, Debug)]

@@ -38,6 +38,7 @@ mod scope;
 pub mod snapshot;
 mod sources;
 mod start;
+pub mod stores;
 mod subscriptions;
 
 use snapshot::Snapshot;

@@ -355,21 +355,26 @@ impl Reconciler {
             policy: Arc::clone(&self.rules.policy),
             resiliency: self.resiliencies.current(),
             pipelines: Pipelines::new(&self.taken_at_start, &next),
-            secret_stores: next
-                .iter()
-                .filter_map(|(name, run)| Some((name.clone(), run.secret_store.clone()?)))
-                .collect(),
-            pubsubs: next
-                .iter()
-                .filter_map(|(name, run)| Some((name.clone(), run.pubsub.clone()?)))
-                .collect(),
-            bindings: next
-                .iter()
-                .filter_map(|(name, run)| Some((name.clone(), run.binding.clone()?)))
-                .collect(),
+            secret_stores: by_name(&next, |run| run.secret_store.clone()),
+            pubsubs: by_name(&next, |run| run.pubsub.clone()),
+            bindings: by_name(&next, |run| run.binding.clone()),
+            states: by_name(&next, |run| run.state.clone()),
+            configurations: by_name(&next, |run| run.configuration.clone()),
+            locks: by_name(&next, |run| run.lock.clone()),
             subscriptions: self.subscriptions.current(),
         }));
         self.running = next;
         self.changes.send_replace(());
     }
+}
+
+/// The components of one kind.
+fn by_name<T, M: FromIterator<(String, T)>>(
+    running: &BTreeMap<String, Running>,
+    kind: impl Fn(&Running) -> Option<T>,
+) -> M {
+    let of_kind = running
+        .iter()
+        .filter_map(|(name, run)| Some((name.clone(), kind(run)?)));
+    of_kind.collect()
 }

@@ -7,7 +7,10 @@ use super::messaging::{LoadedBinding, LoadedPubSub};
 use super::resolve::References;
 use super::rules::Rules;
 use super::snapshot::{LoadedComponent, LoadedSecretStore};
+use super::stores::LoadedState;
 use crate::components::catalog::Backend;
+use crate::components::configuration::ConfigurationStore;
+use crate::components::lock::LockStore;
 use crate::components::middleware::SharedMiddleware;
 use crate::resources::component::Component;
 use crate::resources::configuration::Handler;
@@ -22,6 +25,9 @@ pub(super) struct Running {
     pub(super) secret_store: Option<Arc<LoadedSecretStore>>,
     pub(super) pubsub: Option<Arc<LoadedPubSub>>,
     pub(super) binding: Option<Arc<LoadedBinding>>,
+    pub(super) state: Option<Arc<LoadedState>>,
+    pub(super) configuration: Option<Arc<dyn ConfigurationStore>>,
+    pub(super) lock: Option<Arc<dyn LockStore>>,
 }
 
 /// What is limited for components from outside of them.
@@ -50,6 +56,18 @@ impl Running {
             secret_store: None,
             pubsub,
             binding: binding(component, &backend),
+            state: match &backend {
+                Backend::State(state) => Some(Arc::new(LoadedState::new(&component.name, state))),
+                _ => None,
+            },
+            configuration: match &backend {
+                Backend::Configuration(store) => Some(Arc::clone(store)),
+                _ => None,
+            },
+            lock: match &backend {
+                Backend::Lock(store) => Some(Arc::clone(store)),
+                _ => None,
+            },
             component: Arc::new(component.clone()),
             references: Arc::new(references),
             backend,

@@ -10,6 +10,9 @@ use super::messaging::{LoadedBinding, LoadedPubSub};
 use super::pipelines::Pipelines;
 use super::rules::Rules;
 use super::scope::Scope;
+use super::stores::LoadedState;
+use crate::components::configuration::ConfigurationStore;
+use crate::components::lock::LockStore;
 use crate::components::secret_store::{
     RequestMetadata, SecretMap, SecretStore, Secrets, StoreError,
 };
@@ -46,6 +49,12 @@ pub struct Snapshot {
     pub pubsubs: BTreeMap<String, Arc<LoadedPubSub>>,
     /// Bindings by name.
     pub bindings: BTreeMap<String, Arc<LoadedBinding>>,
+    /// State stores by name.
+    pub states: BTreeMap<String, Arc<LoadedState>>,
+    /// Configuration stores by name.
+    pub configurations: BTreeMap<String, Arc<dyn ConfigurationStore>>,
+    /// Lock stores by name.
+    pub locks: BTreeMap<String, Arc<dyn LockStore>>,
     /// The subscriptions that are written down for this app, in their order.
     pub subscriptions: Vec<Arc<Subscription>>,
 }

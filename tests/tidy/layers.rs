@@ -74,6 +74,12 @@ const RABBITMQ: &[&str] = &[
     "src/components/binding/rabbitmq",
 ];
 
+const POSTGRES: &[&str] = &[
+    "src/components/postgres",
+    "src/components/state/postgres",
+    "src/components/configuration/postgres",
+];
+
 const HOMES: &[Home] = &[
     Home {
         path: &["axum"],
@@ -96,7 +102,22 @@ const HOMES: &[Home] = &[
             "src/components/redis/",
             "src/components/pubsub/redis/",
             "src/components/binding/redis",
+            "src/components/configuration/redis",
+            "src/components/lock/redis",
+            "src/components/state/redis/",
         ],
+    },
+    Home {
+        path: &["tokio_postgres"],
+        homes: POSTGRES,
+    },
+    Home {
+        path: &["tokio_postgres_rustls"],
+        homes: POSTGRES,
+    },
+    Home {
+        path: &["deadpool_postgres"],
+        homes: POSTGRES,
     },
     Home {
         path: &["lapin"],
@@ -136,7 +157,10 @@ const HOMES: &[Home] = &[
     },
     Home {
         path: &["rusqlite"],
-        homes: &["src/peers/name_resolution/sqlite"],
+        homes: &[
+            "src/components/state/sqlite",
+            "src/peers/name_resolution/sqlite",
+        ],
     },
     Home {
         path: &["mdns_sd"],

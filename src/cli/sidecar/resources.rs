@@ -10,6 +10,7 @@ use crate::api::Door;
 use crate::api::access::{Access, Rule};
 use crate::api::call_log::CallLog;
 use crate::blocks::metadata::{Facts, Live, LoadedComponent, Metadata};
+use crate::blocks::state::State;
 use crate::blocks::subscriptions::supervisor::Current;
 use crate::process::trace::Tracer;
 use crate::registry::Registry;
@@ -49,6 +50,13 @@ pub(super) fn door(
         counts_error_codes: configuration.metrics.record_error_codes,
         tracer,
     })
+}
+
+/// The state of the app.
+pub(super) fn app_state(config: &Config, registry: &Arc<Registry>) -> Arc<State> {
+    let own = &config.registry;
+    let namespace = own.namespace.as_deref().unwrap_or_default();
+    Arc::new(State::new(Arc::clone(registry), &own.app_id, namespace))
 }
 
 /// Says so where secrets can be read without a token.

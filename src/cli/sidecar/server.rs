@@ -12,8 +12,10 @@ use super::sockets::{Addresses, Servers, Sockets};
 use super::{access, app, identity, messages, peers, resources, traces};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
+use crate::blocks::configuration::Configurations;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
+use crate::blocks::lock::Locks;
 use crate::blocks::metadata::DAPR_VERSION;
 use crate::blocks::pipeline::Pipeline;
 use crate::blocks::secrets::Secrets;
@@ -112,12 +114,15 @@ impl Sidecar {
         let metadata = resources::metadata(&config, registry.clone(), messages.subscriptions);
         let blocks = Blocks {
             bindings: messages.bindings,
+            configurations: Arc::new(Configurations::new(Arc::clone(&registry))),
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
+            locks: Arc::new(Locks::new(Arc::clone(&registry), &own.app_id)),
             metadata: Arc::new(metadata),
             pipeline: Pipeline::http(Arc::clone(&registry)),
             publish: messages.publish,
             streaming: messages.streaming,
+            state: resources::app_state(&config, &registry),
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

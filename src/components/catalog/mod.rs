@@ -3,41 +3,53 @@
 use std::sync::Arc;
 
 use super::binding::BindingComponent;
+use super::configuration::ConfigurationStore;
+use super::lock::LockStore;
 use super::middleware::SharedMiddleware;
 use super::pubsub::{Feature, PubSubComponent};
 use super::secret_store::SecretStore;
+use super::state::{self, StateComponent};
 use super::{Error, ResolvedComponent};
 use crate::base::environment::Environment;
 use crate::process::kubernetes::Access;
 
 pub(super) mod bindings;
+pub(super) mod configurations;
+pub(super) mod locks;
 pub(super) mod middlewares;
 pub(super) mod pubsubs;
 pub(super) mod secret_stores;
+pub(super) mod states;
 
 pub use middlewares::check_middleware_type;
 
 /// The category of bindings.
 const BINDINGS: &str = "bindings.";
+/// The category of configuration stores.
+const CONFIGURATIONS: &str = "configuration.";
+/// The category of lock stores.
+const LOCKS: &str = "lock.";
 /// The category of middlewares.
 const MIDDLEWARES: &str = "middleware.";
 /// The category of pub/sub.
 const PUBSUBS: &str = "pubsub.";
 /// The category of secret stores.
 const SECRET_STORES: &str = "secretstores.";
+/// The category of state stores.
+const STATES: &str = "state.";
 
 /// The categories that daprd 1.18 knows, each with its dot.
 pub const CATEGORIES: [&str; 11] = [
     BINDINGS,
-    "configuration.",
+    CONFIGURATIONS,
     "conversation.",
     "crypto.",
-    "lock.",
+    LOCKS,
     MIDDLEWARES,
     "nameresolution.",
     PUBSUBS,
     SECRET_STORES,
-    "state.",
+    STATES,
     "workflowbackend.",
 ];
 
@@ -46,12 +58,18 @@ pub const CATEGORIES: [&str; 11] = [
 pub enum Category {
     /// A binding.
     Binding,
+    /// A configuration store.
+    Configuration,
+    /// A lock store.
+    Lock,
     /// A middleware.
     Middleware,
     /// Pub/sub.
     PubSub,
     /// A secret store.
     SecretStore,
+    /// A state store.
+    State,
     /// A category of Dapr's that this build does not serve.
     Unserved,
     /// No category at all.
@@ -63,12 +81,18 @@ pub enum Category {
 pub enum Backend {
     /// A binding.
     Binding(BindingComponent),
+    /// A configuration store.
+    Configuration(Arc<dyn ConfigurationStore>),
+    /// A lock store.
+    Lock(Arc<dyn LockStore>),
     /// A middleware, for pipelines.
     Middleware(SharedMiddleware),
     /// Pub/sub.
     PubSub(PubSubComponent),
     /// A secret store.
     SecretStore(Arc<dyn SecretStore>),
+    /// A state store.
+    State(StateComponent),
 }
 
 impl Backend {
@@ -96,7 +120,7 @@ impl Backend {
                 let output = binding.output.is_some().then_some("OUTPUT_BINDING");
                 input.into_iter().chain(output).collect()
             }
-            Self::Middleware(_) => Vec::new(),
+            Self::Configuration(_) | Self::Lock(_) | Self::Middleware(_) => Vec::new(),
             Self::PubSub(pubsub) => {
                 let features = pubsub.broker.features().iter();
                 features.copied().map(Feature::as_str).collect()
@@ -105,6 +129,10 @@ impl Backend {
                 vec!["MULTIPLE_KEY_VALUES_PER_SECRET"]
             }
             Self::SecretStore(_) => Vec::new(),
+            Self::State(state) => {
+                let features = state.store.features().iter();
+                features.copied().map(state::Feature::as_str).collect()
+            }
         }
     }
 }
@@ -116,9 +144,12 @@ pub fn category(component_type: &str) -> Category {
         .find(|category| component_type.starts_with(*category))
     {
         Some(&BINDINGS) => Category::Binding,
+        Some(&CONFIGURATIONS) => Category::Configuration,
+        Some(&LOCKS) => Category::Lock,
         Some(&MIDDLEWARES) => Category::Middleware,
         Some(&PUBSUBS) => Category::PubSub,
         Some(&SECRET_STORES) => Category::SecretStore,
+        Some(&STATES) => Category::State,
         Some(_) => Category::Unserved,
         None => Category::Unknown,
     }
@@ -139,9 +170,14 @@ pub struct Host<'a> {
 pub async fn build(component: &ResolvedComponent, host: Host<'_>) -> Result<Backend, Error> {
     Ok(match category(&component.component_type) {
         Category::Binding => Backend::Binding(bindings::build(component, host).await?),
+        Category::Configuration => {
+            Backend::Configuration(configurations::build(component, host).await?)
+        }
+        Category::Lock => Backend::Lock(locks::build(component, host).await?),
         Category::Middleware => Backend::Middleware(middlewares::build(component).await?),
         Category::PubSub => Backend::PubSub(pubsubs::build(component, host).await?),
         Category::SecretStore => Backend::SecretStore(secret_stores::build(component, host).await?),
+        Category::State => Backend::State(states::build(component, host).await?),
         Category::Unserved | Category::Unknown => {
             return Err(Error::UnknownCategory {
                 component_type: component.component_type.clone(),
@@ -162,8 +198,11 @@ fn named<T: Copy>(types: &[(&str, T)], component: &ResolvedComponent) -> Option<
 pub(super) fn has_type(component_type: &str) -> bool {
     match category(component_type) {
         Category::Binding => bindings::has(component_type),
+        Category::Configuration => configurations::has(component_type),
+        Category::Lock => locks::has(component_type),
         Category::PubSub => pubsubs::has(component_type),
         Category::SecretStore => secret_stores::has(component_type),
+        Category::State => states::has(component_type),
         Category::Middleware | Category::Unserved | Category::Unknown => false,
     }
 }
@@ -179,6 +218,15 @@ pub(super) fn is_first(version: &str) -> bool {
 
 fn listed<T>(types: &[(&str, T)]) -> String {
     let names: Vec<_> = types.iter().map(|(name, _)| format!("{name}/v1")).collect();
+    names.join(", ")
+}
+
+/// The same with their versions.
+fn listed_with_versions<T>(types: &[((&str, &str), T)]) -> String {
+    let names: Vec<_> = types
+        .iter()
+        .map(|((name, version), _)| format!("{name}/{version}"))
+        .collect();
     names.join(", ")
 }
 

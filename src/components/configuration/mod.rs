@@ -1,0 +1,55 @@
+//! Stores of configuration: items that apps read, and are told of when they change.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::message::Metadata;
+
+/// An item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its value.
+    pub value: String,
+    /// Its version, in the store's own words; may be empty.
+    pub version: String,
+    /// What else the store says of it.
+    pub metadata: Metadata,
+}
+
+/// Items by key.
+pub type Items = BTreeMap<String, Item>;
+
+/// A store that could not answer. The text is for operators and goes to the log, not to clients.
+/// It holds no address with a password in it, and no value.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigurationError {
+    /// It refused, and would refuse again.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be reached, is busy, or answered something that another try may heal.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A store of configuration.
+#[async_trait]
+pub trait ConfigurationStore: Send + Sync {
+    /// The items of these keys that are there; of no keys, every item.
+    async fn get(&self, keys: &[String], metadata: &Metadata) -> Result<Items, ConfigurationError>;
+
+    /// Begins to follow items; of no keys, every item. Changes after this has ended are told.
+    async fn subscribe(
+        &self,
+        keys: &[String],
+        metadata: &Metadata,
+    ) -> Result<Box<dyn Changes>, ConfigurationError>;
+}
+
+/// Changes as they come. Dropped, it follows no more.
+#[async_trait]
+pub trait Changes: Send {
+    /// The items that changed next, however long it takes; one that was deleted is there with an
+    /// empty value. After an error this is of no use any more: read again, and subscribe again.
+    async fn next(&mut self) -> Result<Items, ConfigurationError>;
+}

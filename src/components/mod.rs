@@ -56,6 +56,8 @@ pub struct ResolvedProperty {
     /// Its value. It is a secret also where the manifest holds it, since users write passwords
     /// there.
     pub value: Secret,
+    /// The name of the secret that the value was read from, where it was (`secretKeyRef`).
+    pub secret_name: Option<String>,
 }
 
 /// A back end that cannot be made.
@@ -143,7 +145,7 @@ impl Error {
 
     /// A type that this build was made without.
     #[cfg_attr(
-        all(feature = "nats", feature = "rabbitmq"),
+        all(feature = "nats", feature = "rabbitmq", feature = "sqlite"),
         allow(dead_code, reason = "this build has them all")
     )]
     fn lacks(what: &str, feature: &str) -> Self {

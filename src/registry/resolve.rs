@@ -263,6 +263,7 @@ impl Resolver<'_> {
                 Ok(ResolvedProperty {
                     name: property.name.clone(),
                     value,
+                    secret_name: property.source.secret().map(str::to_owned),
                 })
             })
             .collect::<Result<_, Error>>()?;

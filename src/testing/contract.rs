@@ -135,6 +135,7 @@ pub fn component(component_type: &str, properties: &[(&str, &str)]) -> ResolvedC
             .map(|(name, value)| ResolvedProperty {
                 name: (*name).to_owned(),
                 value: Secret::new(*value),
+                secret_name: None,
             })
             .collect(),
     }

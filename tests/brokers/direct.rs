@@ -17,6 +17,7 @@ pub(crate) async fn build(
     let property = |&(name, value): &(&str, &str)| ResolvedProperty {
         name: name.to_owned(),
         value: Secret::new(value),
+        secret_name: None,
     };
     let component = ResolvedComponent {
         name: "c".to_owned(),

@@ -175,6 +175,7 @@ mod tests {
             properties: vec![ResolvedProperty {
                 name: name.to_owned(),
                 value: Secret::new(value),
+                secret_name: None,
             }],
         };
         let mut reader = Reader::new(&component).unwrap();

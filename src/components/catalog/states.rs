@@ -4,20 +4,25 @@ use std::sync::Arc;
 
 use super::{Host, is_first, listed_with_versions};
 use crate::components::metadata::Reader;
+use crate::components::state::encrypted::{Encrypted, Keys};
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
+#[cfg(feature = "sqlite")]
+use crate::components::state::sqlite::Sqlite;
 use crate::components::state::{StateComponent, StateStore};
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
 enum StateType {
     InMemory,
+    Sqlite,
 }
 
 /// Types with their versions, of which the first may be left out.
 #[rustfmt::skip] // One row a type.
 const STATE_TYPES: &[((&str, &str), StateType)] = &[
     (("state.in-memory", "v1"), StateType::InMemory),
+    (("state.sqlite", "v1"), StateType::Sqlite),
 ];
 
 /// The types, for error texts.
@@ -40,10 +45,20 @@ fn of(component: &ResolvedComponent) -> Option<StateType> {
     STATE_TYPES.iter().find(is_wanted).map(|(_, found)| *found)
 }
 
+/// Makes the store, and encrypts what it is given where the component has keys.
 pub(super) async fn build(
     component: &ResolvedComponent,
-    _host: Host<'_>,
+    host: Host<'_>,
 ) -> Result<StateComponent, Error> {
+    let (keys, component) = Keys::take(component)?;
+    let mut built = plain(&component, host).await?;
+    if let Some(keys) = keys {
+        built.store = Arc::new(Encrypted::new(built.store, keys));
+    }
+    Ok(built)
+}
+
+async fn plain(component: &ResolvedComponent, _host: Host<'_>) -> Result<StateComponent, Error> {
     let Some(state_type) = of(component) else {
         return Err(Error::unknown("state store", component, types()));
     };
@@ -51,7 +66,18 @@ pub(super) async fn build(
     let key_prefix = KeyPrefix::read(&mut reader)?;
     let store: Arc<dyn StateStore> = match state_type {
         StateType::InMemory => Arc::new(InMemory::default()),
+        StateType::Sqlite => sqlite(&mut reader).await?,
     };
     reader.warn_unknown();
     Ok(StateComponent { store, key_prefix })
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(reader: &mut Reader<'_>) -> Result<Arc<dyn StateStore>, Error> {
+    Ok(Arc::new(Sqlite::open(reader).await?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn sqlite(_: &mut Reader<'_>) -> Result<Arc<dyn StateStore>, Error> {
+    Err(Error::lacks("keep state in SQLite", "sqlite"))
 }

@@ -90,6 +90,7 @@ mod tests {
             properties: vec![ResolvedProperty {
                 name: "prefix".to_owned(),
                 value: Secret::new(prefix),
+                secret_name: None,
             }],
         };
         let mut reader = Reader::new(&component).unwrap();

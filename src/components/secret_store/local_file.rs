@@ -339,6 +339,7 @@ mod tests {
             .map(|(name, value)| ResolvedProperty {
                 name: (*name).to_owned(),
                 value: Secret::new(*value),
+                secret_name: None,
             });
         let component = ResolvedComponent {
             name: "file".to_owned(),

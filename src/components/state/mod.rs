@@ -12,9 +12,12 @@ use super::message::Metadata;
 use crate::base::timestamp::rfc3339;
 use key_prefix::KeyPrefix;
 
+pub(in crate::components) mod encrypted;
 pub mod etag;
 pub mod in_memory;
 pub mod key_prefix;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use etag::ETag;
 

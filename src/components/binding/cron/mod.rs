@@ -127,6 +127,7 @@ mod tests {
         let property = |(name, value): &(&str, &str)| ResolvedProperty {
             name: (*name).to_owned(),
             value: crate::base::secret::Secret::new(*value),
+            secret_name: None,
         };
         let component = ResolvedComponent {
             name: "c".to_owned(),

@@ -8,6 +8,7 @@ async fn start(settings: &[(&str, &str)]) -> Result<Http, String> {
     let property = |(name, value): &(&str, &str)| ResolvedProperty {
         name: (*name).to_owned(),
         value: Secret::new(*value),
+        secret_name: None,
     };
     let component = ResolvedComponent {
         name: "h".to_owned(),

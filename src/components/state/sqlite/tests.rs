@@ -9,8 +9,6 @@ use crate::testing::contract::component;
 use crate::testing::eventually::eventually;
 use crate::testing::state_contract::{self, delete, get, set};
 
-mod killed;
-
 async fn try_open(properties: &[(&str, &str)]) -> Result<Sqlite, String> {
     let component = component("state.sqlite", properties);
     let mut reader = Reader::new(&component).unwrap();

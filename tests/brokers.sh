@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Message brokers for real: tests/brokers.sh PATH-OF-SIDEGATE
+# Message brokers and state stores for real: tests/brokers.sh PATH-OF-SIDEGATE
 # Only gets them, and prints their folder: tests/brokers.sh --servers
 #
 # Redis and RabbitMQ come from packages of the distribution, which are taken apart into a cache
 # outside the tree: nothing is installed, no service starts, and root is not needed. The NATS server
 # is built from its Go module, whose sums are pinned. Where they cannot be had, all of it is counted
-# as skipped with the reason; with CI=true that is a failure. BROKERS_ONLY=redis:: runs a part, and
+# as skipped with the reason; with CI=true that is a failure. So is what needs a server of secrets
+# (tests/stores.sh) or the SDKs of the quickstarts (tests/sdk/install) besides. BROKERS_ONLY=redis:: runs a part, and
 # BROKERS_FEATURES="--features …" are those that the tests themselves are built with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -60,7 +61,16 @@ if [ "$1" = --servers ]; then
     echo "$servers"
     exit
 fi
+# other COMMAND...: what it prints, or nothing where this machine cannot have it.
+other() {
+    "$@" || [ "${CI:-}" != true ]
+}
+stores=$(other tests/stores.sh --servers)
+python=$(other tests/sdk/install python)
+javascript=$(other tests/sdk/install javascript)
+
 start=$SECONDS
+export STORE_SERVERS=$stores SDK_PYTHON=$python SDK_JAVASCRIPT=$javascript
 BROKER_SERVERS=$servers SIDEGATE=$sidegate "${CARGO:-cargo}" test --locked ${BROKERS_FEATURES:-} --test brokers -- \
     --nocapture --test-threads "${BROKERS_THREADS:-2}" ${BROKERS_ONLY:-}
 seconds=$((SECONDS - start))

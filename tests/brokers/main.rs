@@ -1,7 +1,8 @@
-//! Messages over real brokers, on loopback: `tests/brokers.sh` gets them and names their folder.
+//! Messages over real brokers and state in real stores, on loopback: `tests/brokers.sh` gets them and names their folder.
 //!
 //! Every message is counted from publisher to app: one that was accepted and never arrives fails
-//! its test, those that arrive more than once are printed.
+//! its test, those that arrive more than once are printed. Every write of state is in the books of
+//! its writer: one that was acknowledged and is not in the store fails its test.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(
@@ -14,7 +15,11 @@ mod direct;
 mod faults;
 mod jetstream;
 mod proxy;
+mod quickstarts;
 mod rabbitmq;
 mod redis;
+mod secret_references;
 mod servers;
 mod sidecar;
+mod state_faults;
+mod state_load;

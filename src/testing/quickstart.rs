@@ -62,7 +62,9 @@ pub async fn run_part(part: Part<'_>, programs: &[PathBuf], variables: &[(&str, 
     }
     let mut quickstart = Quickstart::parse(&text, part.heading);
     if part.heading != TRY_IT {
-        quickstart.files.extend(Quickstart::parse(&text, TRY_IT).files);
+        quickstart
+            .files
+            .extend(Quickstart::parse(&text, TRY_IT).files);
     }
     assert!(!quickstart.script.is_empty(), "{page} has nothing to try");
     let folder = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ mod counting;
 mod direct;
 mod faults;
 mod jetstream;
+mod postgres_server;
 mod proxy;
 mod quickstarts;
 mod rabbitmq;

@@ -109,9 +109,7 @@ async fn carry(
         if read == 0 {
             return Ok(());
         }
-        let _ = weather
-            .wait_for(|weather| !waits.contains(weather))
-            .await;
+        let _ = weather.wait_for(|weather| !waits.contains(weather)).await;
         let is_slow = matches!(*weather.borrow(), Weather::Slow(_));
         if is_slow {
             ticks.tick().await;

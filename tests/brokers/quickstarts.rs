@@ -26,7 +26,10 @@ async fn the_page_about_them_does_what_it_says() {
     // The sidecars of the page shall find each other and no others of this machine.
     let runtime = tempfile::tempdir().unwrap();
     let text = |value: OsString| value.into_string().unwrap();
-    let (modules, libraries) = (text(javascript.join("node_modules").into()), text(libraries()));
+    let (modules, libraries) = (
+        text(javascript.join("node_modules").into()),
+        text(libraries()),
+    );
     let variables = [
         ("XDG_RUNTIME_DIR", runtime.path().to_str().unwrap()),
         ("NODE_PATH", &modules),

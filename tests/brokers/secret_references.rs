@@ -50,7 +50,10 @@ async fn the_password_follows_the_secret(secrets: &str, put: impl Fn(&str)) {
     let item = json!({"key": "order", "value": {"id": 1}});
     assert_eq!(client.save(&item).await.unwrap().status(), 204);
 
-    ask(&redis, &["-a", FIRST, "CONFIG", "SET", "requirepass", SECOND]);
+    ask(
+        &redis,
+        &["-a", FIRST, "CONFIG", "SET", "requirepass", SECOND],
+    );
     // Connections that logged in stay logged in.
     ask(&redis, &["-a", SECOND, "CLIENT", "KILL", "TYPE", "normal"]);
     let refused = eventually("the old password is refused", async || {

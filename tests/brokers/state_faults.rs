@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use sidegate::testing::eventually::eventually;
 
 use crate::faults::with_fields;
+use crate::postgres_server::{connection_string, postgres};
 use crate::proxy::{Proxy, Weather};
 use crate::servers::Server;
 use crate::sidecar::Sidecar;
@@ -29,10 +30,26 @@ async fn redis() -> Store {
         server: Server::redis(&[]).await,
         component: |address| {
             let host = address.to_string();
-            let fields = [("redisHost", host.as_str()), ("readTimeout", "1s"), ("writeTimeout", "1s")];
+            let fields = [
+                ("redisHost", host.as_str()),
+                ("readTimeout", "1s"),
+                ("writeTimeout", "1s"),
+            ];
             component("state.redis", &fields)
         },
     }
+}
+
+async fn postgresql() -> Option<Store> {
+    Some(Store {
+        name: "PostgreSQL",
+        server: postgres().await?,
+        component: |address| {
+            let connection = connection_string(address);
+            let fields = [("connectionString", connection.as_str()), ("timeout", "1s")];
+            component("state.postgresql", &fields)
+        },
+    })
 }
 
 /// A component `store` without scopes.
@@ -110,6 +127,17 @@ async fn the_sidecar_is_killed(store: &Store) {
 #[tokio::test]
 async fn redis_loses_nothing_that_was_acknowledged() {
     let mut store = redis().await;
+    the_server_is_killed(&mut store).await;
+    the_network_fails(&store).await;
+    the_sidecar_is_killed(&store).await;
+}
+
+#[tokio::test]
+async fn postgresql_loses_nothing_that_was_acknowledged() {
+    let Some(mut store) = postgresql().await else {
+        println!("skipped: no PostgreSQL on this machine");
+        return;
+    };
     the_server_is_killed(&mut store).await;
     the_network_fails(&store).await;
     the_sidecar_is_killed(&store).await;

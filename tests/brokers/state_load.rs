@@ -216,12 +216,18 @@ impl Load {
         for (key, numbers) in &books.numbers {
             let stored = self.stored(key).await.as_u64().unwrap_or_default();
             let range = numbers.acknowledged..=numbers.attempted;
-            assert!(range.contains(&stored), "{what}: {key}: {stored}, {numbers:?}");
+            assert!(
+                range.contains(&stored),
+                "{what}: {key}: {stored}, {numbers:?}"
+            );
         }
         for (key, numbers) in &books.pairs {
             let stored = self.stored(key).await.as_u64().unwrap_or_default();
             let range = numbers.acknowledged..=numbers.attempted;
-            assert!(range.contains(&stored), "{what}: {key}: {stored}, {numbers:?}");
+            assert!(
+                range.contains(&stored),
+                "{what}: {key}: {stored}, {numbers:?}"
+            );
             let other = self.stored(&second(key)).await.as_u64().unwrap_or_default();
             assert_eq!(stored, other, "{what}: half a transaction at {key}");
         }
@@ -230,8 +236,14 @@ impl Load {
             let stored: BTreeSet<_> = list.iter().cloned().collect();
             assert_eq!(stored.len(), list.len(), "{what}: {key}: twice: {list:?}");
             let lost: Vec<_> = acknowledged.difference(&stored).collect();
-            assert!(lost.is_empty(), "{what}: {key}: overwritten or lost: {lost:?}");
-            assert!(stored.is_subset(&books.attempted), "{what}: {key}: {list:?}");
+            assert!(
+                lost.is_empty(),
+                "{what}: {key}: overwritten or lost: {lost:?}"
+            );
+            assert!(
+                stored.is_subset(&books.attempted),
+                "{what}: {key}: {list:?}"
+            );
         }
         println!(
             "{what}: {} acknowledged, 0 lost, {} conflicts, {} failed",
@@ -325,7 +337,11 @@ impl Writer {
         key: &str,
         outcome: Outcome,
     ) {
-        assert_ne!(outcome, Outcome::Conflict, "{key}: nobody asked for an ETag");
+        assert_ne!(
+            outcome,
+            Outcome::Conflict,
+            "{key}: nobody asked for an ETag"
+        );
         let mut books = self.books.lock().unwrap();
         books.count(outcome);
         if outcome == Outcome::Acknowledged {
@@ -346,7 +362,10 @@ impl Writer {
                 pause.tick().await;
                 continue;
             };
-            assert!(found.len() >= longest, "{key} had {longest} entries: {found:?}");
+            assert!(
+                found.len() >= longest,
+                "{key} had {longest} entries: {found:?}"
+            );
             longest = found.len();
             if longest >= LONGEST {
                 (list, longest) = (list + 1, 0);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::status;
-use crate::blocks::error::Reason;
+use crate::blocks::error::{Reason, StateReason};
 
 /// Where the reasons are explained.
 const SOURCE: &str = include_str!("../blocks/error.rs");
@@ -44,6 +44,24 @@ const ALL: &[Reason] = &[
     Reason::TooManyStreams,
     Reason::SubscribeFailed,
     Reason::BindingFailed,
+    Reason::State(StateReason::StoresNotConfigured),
+    Reason::State(StateReason::StoreNotFound),
+    Reason::State(StateReason::KeyIllegal),
+    Reason::State(StateReason::Get),
+    Reason::State(StateReason::BulkGet),
+    Reason::State(StateReason::Save),
+    Reason::State(StateReason::SaveMismatch),
+    Reason::State(StateReason::SaveETagInvalid),
+    Reason::State(StateReason::Delete),
+    Reason::State(StateReason::DeleteMismatch),
+    Reason::State(StateReason::DeleteETagInvalid),
+    Reason::State(StateReason::Transaction),
+    Reason::State(StateReason::TransactionMismatch),
+    Reason::State(StateReason::TransactionETagInvalid),
+    Reason::State(StateReason::TransactionsUnsupported),
+    Reason::State(StateReason::OperationUnknown),
+    Reason::State(StateReason::TooManyOperations),
+    Reason::State(StateReason::QueryUnsupported),
 ];
 
 const INTRODUCTION: &str = "\
@@ -94,8 +112,17 @@ fn text() -> String {
 }
 
 /// The names of the reasons with their one line of documentation.
-fn explained() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let (_, rest) = SOURCE.split_once("pub enum Reason {\n").unwrap();
+fn explained() -> impl Iterator<Item = (String, &'static str)> {
+    let own = explained_in("Reason");
+    let own = own.filter(|(name, _)| *name != "State(StateReason)");
+    let own = own.map(|(name, when)| (name.to_owned(), when));
+    let of_state = explained_in("StateReason");
+    own.chain(of_state.map(|(name, when)| (format!("State({name})"), when)))
+}
+
+fn explained_in(reasons: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let begin = format!("pub enum {reasons} {{\n");
+    let (_, rest) = SOURCE.split_once(&begin).unwrap();
     let (body, _) = rest.split_once("\n}").unwrap();
     let mut lines = body.lines().map(str::trim);
     std::iter::from_fn(move || {

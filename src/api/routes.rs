@@ -34,6 +34,18 @@ pub enum RouteId {
     Publish,
     /// An operation of an output binding.
     InvokeBinding,
+    /// Reads a value.
+    GetState,
+    /// Deletes one.
+    DeleteState,
+    /// Saves values.
+    SaveState,
+    /// Reads several.
+    BulkGetState,
+    /// Saves and deletes, all or nothing.
+    StateTransaction,
+    /// Looks for values.
+    QueryState,
     /// Service invocation by path.
     Invoke,
     /// Everything else: service invocation by header, or an unknown path.
@@ -69,7 +81,7 @@ pub struct Route {
 }
 
 /// Every route. The first one that matches counts. The last one matches everything.
-pub const ROUTES: [Route; 13] = [
+pub const ROUTES: [Route; 19] = [
     Route {
         id: RouteId::Healthz,
         methods: &[Method::GET],
@@ -157,6 +169,54 @@ pub const ROUTES: [Route; 13] = [
         on_public: false,
         exempt: false,
         api_name: "bindings",
+    },
+    Route {
+        id: RouteId::GetState,
+        methods: &[Method::GET],
+        pattern: "/v1.0/state/{store}/{key}",
+        on_public: false,
+        exempt: false,
+        api_name: "state",
+    },
+    Route {
+        id: RouteId::DeleteState,
+        methods: &[Method::DELETE],
+        pattern: "/v1.0/state/{store}/{key}",
+        on_public: false,
+        exempt: false,
+        api_name: "state",
+    },
+    Route {
+        id: RouteId::SaveState,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/state/{store}",
+        on_public: false,
+        exempt: false,
+        api_name: "state",
+    },
+    Route {
+        id: RouteId::BulkGetState,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/state/{store}/bulk",
+        on_public: false,
+        exempt: false,
+        api_name: "state",
+    },
+    Route {
+        id: RouteId::StateTransaction,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0/state/{store}/transaction",
+        on_public: false,
+        exempt: false,
+        api_name: "state",
+    },
+    Route {
+        id: RouteId::QueryState,
+        methods: &[Method::POST, Method::PUT],
+        pattern: "/v1.0-alpha1/state/{store}/query",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/state",
     },
     Route {
         id: RouteId::Invoke,
@@ -390,8 +450,9 @@ mod tests {
     #[test]
     fn finds_routes() {
         use RouteId::{
-            BulkPublish, Fallback, GetBulkSecret, GetMetadata, GetSecret, Healthz, HealthzOutbound,
-            Invoke, Publish, SetMetadata, Shutdown,
+            BulkGetState, BulkPublish, DeleteState, Fallback, GetBulkSecret, GetMetadata,
+            GetSecret, GetState, Healthz, HealthzOutbound, Invoke, Publish, QueryState, SaveState,
+            SetMetadata, Shutdown, StateTransaction,
         };
         for (method, path, expected) in [
             (Method::GET, "/v1.0/healthz", Healthz),
@@ -424,6 +485,18 @@ mod tests {
             (Method::POST, "/v1.0/publish/p/", Fallback),
             (Method::POST, "/v1.0-alpha1/publish/p/t", Fallback),
             (Method::GET, "/v1.0/publish/p/t", Fallback),
+            (Method::GET, "/v1.0/state/s/k", GetState),
+            (Method::GET, "/v1.0/state/s/bulk", GetState),
+            (Method::DELETE, "/v1.0/state/s/transaction", DeleteState),
+            (Method::PUT, "/v1.0/state/s", SaveState),
+            (Method::POST, "/v1.0/state/s/bulk", BulkGetState),
+            (Method::POST, "/v1.0/state/s/transaction/", StateTransaction),
+            (Method::POST, "/v1.0-alpha1/state/s/query", QueryState),
+            (Method::POST, "/v1.0/state/s/query", Fallback),
+            (Method::POST, "/v1.0/state/s/k", Fallback),
+            (Method::GET, "/v1.0/state/s", Fallback),
+            (Method::GET, "/v1.0/state/s/k/l", Fallback),
+            (Method::GET, "/v1.0-alpha1/state/s/k", Fallback),
             (Method::GET, "/", Fallback),
             (Method::GET, "/v1.0", Fallback),
         ] {

@@ -2,16 +2,30 @@
 
 use http::StatusCode;
 
-use crate::blocks::error::Reason;
+use crate::blocks::error::{Reason, ResourceKind, StateReason};
 
 /// The messages of `google.rpc` that tell the details of a failure (googleapis,
 /// `error_details.proto`).
 pub(super) const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 pub(super) const RESOURCE_INFO: &str = "type.googleapis.com/google.rpc.ResourceInfo";
+pub(super) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+pub(super) const HELP: &str = "type.googleapis.com/google.rpc.Help";
 /// Whose reasons they name.
 pub(super) const DETAIL_DOMAIN: &str = "dapr.io";
-/// The kind of a resource that is a component of pub/sub.
-pub(super) const PUBSUB_RESOURCE: &str = "pubsub";
+/// What a page of help is about.
+pub(super) const HELP_DESCRIPTION: &str = "State stores and what each of them can do";
+
+/// How details call the kind of a component, and how they describe one of a failure.
+pub(super) fn resource<'a>(kind: ResourceKind, message: &'a str) -> (&'static str, &'a str) {
+    match kind {
+        ResourceKind::PubSub => ("pubsub", message),
+        ResourceKind::State => ("state", ""),
+    }
+}
+
+/// Dapr's page of state stores, which its own answers name.
+const STATE_STORES: &str =
+    "https://docs.dapr.io/reference/components-reference/supported-state-stores/";
 
 /// The codes of gRPC that this API answers (gRPC, "Status codes and their use").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +45,8 @@ pub enum GrpcCode {
     ResourceExhausted = 8,
     /// The sidecar is not in a state for it.
     FailedPrecondition = 9,
+    /// Somebody else was faster.
+    Aborted = 10,
     /// This build or its configuration does not serve it.
     Unimplemented = 12,
     /// Something broke.
@@ -52,6 +68,8 @@ pub struct Row {
     pub grpc: GrpcCode,
     /// The `reason` of `google.rpc.ErrorInfo`, where the failure has details.
     pub detail: Option<&'static str>,
+    /// The address of a page that helps, where the failure has details.
+    pub help: Option<&'static str>,
 }
 
 impl Row {
@@ -60,9 +78,18 @@ impl Row {
         Self { detail, ..self }
     }
 
+    fn with_help(self, page: &'static str) -> Self {
+        let help = Some(page);
+        Self { help, ..self }
+    }
+
     /// The part of the API that fails so, a label of `dapr_error_code_total`.
     pub(super) fn category(&self) -> &'static str {
+        let is_of_state = |reason: &str| reason.starts_with("DAPR_STATE_");
         match self.code {
+            _ if self.detail.is_some_and(is_of_state) => "state",
+            "ERR_NOT_SUPPORTED_STATE_OPERATION" => "state",
+            code if code.starts_with("ERR_STATE_") => "state",
             "ERR_DIRECT_INVOKE" => "service-invocation",
             "ERR_INVOKE_OUTPUT_BINDING" => "binding",
             "ERR_PERMISSION_DENIED" => "secret",
@@ -74,17 +101,21 @@ impl Row {
     }
 }
 
+fn row(http: u16, code: &'static str, grpc: GrpcCode) -> Row {
+    Row {
+        http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        code,
+        grpc,
+        detail: None,
+        help: None,
+    }
+}
+
 /// The row of a reason. Statuses follow Dapr's public API reference where its code differs.
 pub fn of(reason: Reason) -> Row {
     use GrpcCode::{
         DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
         PermissionDenied, ResourceExhausted, Unavailable, Unimplemented,
-    };
-    let row = |http: u16, code, grpc| Row {
-        http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        code,
-        grpc,
-        detail: None,
     };
     match reason {
         Reason::NotReady => row(500, "ERR_HEALTH_NOT_READY", Unavailable),
@@ -136,6 +167,48 @@ pub fn of(reason: Reason) -> Row {
         Reason::TooManyStreams => row(429, "ERR_PUBSUB_STREAMS", ResourceExhausted),
         Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
         Reason::BindingFailed => row(500, "ERR_INVOKE_OUTPUT_BINDING", Internal),
+        Reason::State(reason) => of_state(reason),
+    }
+}
+
+/// The row of a reason that is about state.
+fn of_state(reason: StateReason) -> Row {
+    use GrpcCode::{Aborted, FailedPrecondition, Internal, InvalidArgument, Unimplemented};
+    match reason {
+        StateReason::StoresNotConfigured => {
+            row(500, "ERR_STATE_STORE_NOT_CONFIGURED", FailedPrecondition)
+                .with_detail("DAPR_STATE_NOT_CONFIGURED")
+        }
+        StateReason::StoreNotFound => row(400, "ERR_STATE_STORE_NOT_FOUND", InvalidArgument)
+            .with_detail("DAPR_STATE_NOT_FOUND"),
+        StateReason::KeyIllegal => {
+            row(400, "ERR_MALFORMED_REQUEST", InvalidArgument).with_detail("DAPR_STATE_ILLEGAL_KEY")
+        }
+        StateReason::Get => row(500, "ERR_STATE_GET", Internal),
+        StateReason::BulkGet => row(500, "ERR_STATE_BULK_GET", Internal),
+        StateReason::Save => row(500, "ERR_STATE_SAVE", Internal),
+        StateReason::SaveMismatch => row(409, "ERR_STATE_SAVE", Aborted),
+        StateReason::SaveETagInvalid => row(400, "ERR_STATE_SAVE", InvalidArgument),
+        StateReason::Delete => row(500, "ERR_STATE_DELETE", Internal),
+        StateReason::DeleteMismatch => row(409, "ERR_STATE_DELETE", Aborted),
+        StateReason::DeleteETagInvalid => row(400, "ERR_STATE_DELETE", InvalidArgument),
+        StateReason::Transaction => row(500, "ERR_STATE_TRANSACTION", Internal),
+        StateReason::TransactionMismatch => row(409, "ERR_STATE_TRANSACTION", Aborted),
+        StateReason::TransactionETagInvalid => row(400, "ERR_STATE_TRANSACTION", InvalidArgument),
+        StateReason::TransactionsUnsupported => {
+            row(500, "ERR_STATE_STORE_NOT_SUPPORTED", Unimplemented)
+                .with_detail("DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED")
+                .with_help(STATE_STORES)
+        }
+        StateReason::OperationUnknown => {
+            row(400, "ERR_NOT_SUPPORTED_STATE_OPERATION", Unimplemented)
+        }
+        StateReason::TooManyOperations => {
+            row(400, "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS", InvalidArgument)
+                .with_detail("DAPR_STATE_TOO_MANY_TRANSACTIONS")
+        }
+        StateReason::QueryUnsupported => row(500, "ERR_STATE_STORE_NOT_SUPPORTED", Unimplemented)
+            .with_detail("DAPR_STATE_QUERYING_NOT_SUPPORTED"),
     }
 }
 

@@ -74,15 +74,78 @@ pub enum Reason {
     SubscribeFailed,
     /// The output binding is not there, does not have the operation, or failed.
     BindingFailed,
+    /// State was not read or written.
+    State(StateReason),
+}
+
+/// Why state was not read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateReason {
+    /// No state store is loaded at all.
+    StoresNotConfigured,
+    /// No state store of that name runs.
+    StoreNotFound,
+    /// A key of state holds `||`.
+    KeyIllegal,
+    /// The state store could not be read.
+    Get,
+    /// None of several keys could be read.
+    BulkGet,
+    /// A value, or one of several, was not saved.
+    Save,
+    /// A value was not saved: there is another one than its ETag says, or there is one already.
+    SaveMismatch,
+    /// A value was not saved: its ETag is none of this store's.
+    SaveETagInvalid,
+    /// A value, or one of several, was not deleted.
+    Delete,
+    /// A value was not deleted: it is another one than its ETag says.
+    DeleteMismatch,
+    /// A value was not deleted: its ETag is none of this store's.
+    DeleteETagInvalid,
+    /// Nothing of a transaction was done.
+    Transaction,
+    /// Nothing of a transaction was done: there is another value than an ETag in it says.
+    TransactionMismatch,
+    /// Nothing of a transaction was done: an ETag in it is none of this store's.
+    TransactionETagInvalid,
+    /// The state store has no transactions.
+    TransactionsUnsupported,
+    /// A transaction has an operation that is neither `upsert` nor `delete`.
+    OperationUnknown,
+    /// A transaction has more operations than the state store takes.
+    TooManyOperations,
+    /// State stores cannot be queried.
+    QueryUnsupported,
 }
 
 /// What a failure is about, for programs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
-    /// The component of pub/sub.
-    pub pubsub: String,
-    /// Its topic; may be empty.
-    pub topic: String,
+    /// The component, where there is one.
+    pub resource: Option<Resource>,
+    /// What else there is to know, by name.
+    pub facts: Vec<(&'static str, String)>,
+    /// The part of the request that is at fault.
+    pub field: Option<String>,
+}
+
+/// A component that a failure is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// Pub/sub.
+    PubSub,
+    /// A state store.
+    State,
 }
 
 /// A failure of a building block: a reason for programs, and a text for the client.
@@ -106,17 +169,25 @@ impl Error {
         }
     }
 
-    /// The same with the topic that it is about.
+    /// The same with what it is about.
+    #[must_use]
+    pub fn about(self, subject: Subject) -> Self {
+        let subject = Some(Box::new(subject));
+        Self { subject, ..self }
+    }
+
+    /// The same with the topic that it is about, which may be empty.
     #[must_use]
     pub fn about_topic(self, pubsub: &str, topic: &str) -> Self {
-        let subject = Subject {
-            pubsub: pubsub.to_owned(),
-            topic: topic.to_owned(),
-        };
-        Self {
-            subject: Some(Box::new(subject)),
-            ..self
-        }
+        let topic = (!topic.is_empty()).then(|| ("topic", topic.to_owned()));
+        self.about(Subject {
+            resource: Some(Resource {
+                kind: ResourceKind::PubSub,
+                name: pubsub.to_owned(),
+            }),
+            facts: topic.into_iter().collect(),
+            field: None,
+        })
     }
 
     /// What it is about, where that is known.

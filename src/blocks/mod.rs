@@ -13,6 +13,7 @@ pub mod metadata;
 mod metadata_headers;
 pub mod pipeline;
 pub mod publish;
+mod request_metadata;
 pub mod secrets;
 pub mod shutdown;
 pub mod state;

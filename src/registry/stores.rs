@@ -15,7 +15,7 @@ pub struct LoadedState {
 }
 
 impl LoadedState {
-    pub(super) fn new(name: &str, component: &StateComponent) -> Self {
+    pub(crate) fn new(name: &str, component: &StateComponent) -> Self {
         Self {
             name: name.to_owned(),
             store: Arc::clone(&component.store),

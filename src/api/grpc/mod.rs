@@ -29,110 +29,19 @@ use metrics::GrpcMetrics;
 mod bindings;
 pub(super) mod invoke;
 mod metadata;
+mod methods;
 mod metrics;
 mod proxy;
 mod publish;
 mod secrets;
 mod shutdown;
+mod state;
 pub(super) mod status;
 mod streaming;
 pub(super) mod trace;
 pub(super) mod unary;
 
-/// A method that this build serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MethodId {
-    /// Calls a method of an app.
-    InvokeService,
-    /// What the sidecar says of itself.
-    GetMetadata,
-    /// Adds to what it says.
-    SetMetadata,
-    /// One secret.
-    GetSecret,
-    /// Every secret of a store.
-    GetBulkSecret,
-    /// An operation of an output binding.
-    InvokeBinding,
-    /// Ends the process.
-    Shutdown,
-    /// Publishes a message.
-    PublishEvent,
-    /// Publishes several messages.
-    BulkPublishEvent,
-    /// Subscribes to a topic as a stream.
-    SubscribeTopicEvents,
-}
-
-/// One row of the table of methods.
-#[derive(Debug)]
-pub struct Method {
-    /// Its name in the code.
-    pub id: MethodId,
-    /// The path of its calls.
-    pub path: &'static str,
-    /// Its name in the API lists of a Configuration, after its version where that is not 1.
-    pub api_name: &'static str,
-}
-
-/// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 11] = [
-    Method {
-        id: MethodId::InvokeService,
-        path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
-        api_name: "invoke",
-    },
-    Method {
-        id: MethodId::GetMetadata,
-        path: "/dapr.proto.runtime.v1.Dapr/GetMetadata",
-        api_name: "metadata",
-    },
-    Method {
-        id: MethodId::SetMetadata,
-        path: "/dapr.proto.runtime.v1.Dapr/SetMetadata",
-        api_name: "metadata",
-    },
-    Method {
-        id: MethodId::GetSecret,
-        path: "/dapr.proto.runtime.v1.Dapr/GetSecret",
-        api_name: "secrets",
-    },
-    Method {
-        id: MethodId::GetBulkSecret,
-        path: "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
-        api_name: "secrets",
-    },
-    Method {
-        id: MethodId::InvokeBinding,
-        path: "/dapr.proto.runtime.v1.Dapr/InvokeBinding",
-        api_name: "bindings",
-    },
-    Method {
-        id: MethodId::Shutdown,
-        path: "/dapr.proto.runtime.v1.Dapr/Shutdown",
-        api_name: "shutdown",
-    },
-    Method {
-        id: MethodId::PublishEvent,
-        path: "/dapr.proto.runtime.v1.Dapr/PublishEvent",
-        api_name: "publish",
-    },
-    Method {
-        id: MethodId::BulkPublishEvent,
-        path: "/dapr.proto.runtime.v1.Dapr/BulkPublishEvent",
-        api_name: "publish",
-    },
-    Method {
-        id: MethodId::BulkPublishEvent,
-        path: "/dapr.proto.runtime.v1.Dapr/BulkPublishEventAlpha1",
-        api_name: "v1alpha1/publish",
-    },
-    Method {
-        id: MethodId::SubscribeTopicEvents,
-        path: "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1",
-        api_name: "v1alpha1/subscribe",
-    },
-];
+pub use methods::{METHODS, Method, MethodId, StateMethod};
 
 /// The row behind the table of what passes through to an app, and its name.
 const PROXIED: usize = METHODS.len();
@@ -254,6 +163,7 @@ impl GrpcApi {
                 let answer = move |request| publish::bulk(blocks.publish, request);
                 unary::serve(request, limit, answer).await
             }
+            MethodId::State(method) => state::serve(blocks.state, method, request, limit).await,
             MethodId::SubscribeTopicEvents => {
                 streaming::serve(blocks.streaming, request, limit).await
             }

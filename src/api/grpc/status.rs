@@ -8,7 +8,7 @@ use prost_types::Any;
 use tonic::{Code, Status};
 
 use crate::api::status::{
-    self, DETAIL_DOMAIN, ERROR_INFO, GrpcCode, PUBSUB_RESOURCE, RESOURCE_INFO,
+    self, BAD_REQUEST, DETAIL_DOMAIN, ERROR_INFO, GrpcCode, HELP, HELP_DESCRIPTION, RESOURCE_INFO,
 };
 use crate::auth::tokens::Refusal;
 use crate::blocks::error::Error;
@@ -38,6 +38,38 @@ struct ResourceInfo {
     owner: String,
     #[prost(string, tag = "4")]
     description: String,
+}
+
+/// `google.rpc.BadRequest` (googleapis, `error_details.proto`).
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+struct BadRequest {
+    #[prost(message, repeated, tag = "1")]
+    field_violations: Vec<FieldViolation>,
+}
+
+/// `google.rpc.BadRequest.FieldViolation`.
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+struct FieldViolation {
+    #[prost(string, tag = "1")]
+    field: String,
+    #[prost(string, tag = "2")]
+    description: String,
+}
+
+/// `google.rpc.Help` (googleapis, `error_details.proto`).
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+struct Help {
+    #[prost(message, repeated, tag = "1")]
+    links: Vec<Link>,
+}
+
+/// `google.rpc.Help.Link`.
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+struct Link {
+    #[prost(string, tag = "1")]
+    description: String,
+    #[prost(string, tag = "2")]
+    url: String,
 }
 
 /// A refused token: Dapr's status, which its SDKs know.
@@ -71,24 +103,43 @@ pub(in crate::api) fn failure(error: &Error) -> Status {
     let Some(reason) = row.detail else {
         return Status::new(code, error.message());
     };
-    let topic = error.subject().map(|subject| subject.topic.clone());
-    let topic = topic.filter(|topic| !topic.is_empty());
+    let subject = error.subject();
+    let facts = subject.map(|subject| &*subject.facts).unwrap_or_default();
+    let facts = facts.iter().cloned();
     let info = ErrorInfo {
         reason: reason.to_owned(),
         domain: DETAIL_DOMAIN.to_owned(),
-        metadata: topic
-            .map(|topic| ("topic".to_owned(), topic))
-            .into_iter()
+        metadata: facts
+            .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     };
-    let resource = error.subject().map(|subject| ResourceInfo {
-        resource_type: PUBSUB_RESOURCE.to_owned(),
-        resource_name: subject.pubsub.clone(),
-        owner: String::new(),
-        description: error.message().to_owned(),
+    let resource = subject.and_then(|subject| subject.resource.as_ref());
+    let resource = resource.map(|resource| {
+        let (kind, description) = status::resource(resource.kind, error.message());
+        let resource = ResourceInfo {
+            resource_type: kind.to_owned(),
+            resource_name: resource.name.clone(),
+            owner: String::new(),
+            description: description.to_owned(),
+        };
+        any(RESOURCE_INFO, &resource)
     });
-    let resource = resource.map(|resource| any(RESOURCE_INFO, &resource));
-    let details = std::iter::once(any(ERROR_INFO, &info)).chain(resource);
+    let field = subject.and_then(|subject| subject.field.clone());
+    let request = field.map(|field| {
+        let description = error.message().to_owned();
+        let violation = FieldViolation { field, description };
+        let field_violations = vec![violation];
+        any(BAD_REQUEST, &BadRequest { field_violations })
+    });
+    let help = row.help.map(|url| {
+        let link = Link {
+            description: HELP_DESCRIPTION.to_owned(),
+            url: url.to_owned(),
+        };
+        any(HELP, &Help { links: vec![link] })
+    });
+    let all = [Some(any(ERROR_INFO, &info)), resource, request, help];
+    let details = all.into_iter().flatten();
     with_details(code, error.message(), details.collect())
 }
 
@@ -129,7 +180,7 @@ fn code(code: GrpcCode) -> Code {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::error::Reason;
+    use crate::blocks::error::{Reason, Resource, ResourceKind, StateReason, Subject};
 
     fn info(status: &Status) -> ErrorInfo {
         let details = rpc::Status::decode(status.details()).unwrap();
@@ -176,7 +227,7 @@ mod tests {
 
     #[test]
     fn unknown_methods_have_daprs_texts() {
-        let status = unknown("/dapr.proto.runtime.v1.Dapr/SaveState");
+        let status = unknown("/dapr.proto.runtime.v1.Dapr/InvokeActor");
         assert_eq!(status.code(), Code::Unknown);
         assert!(
             status
@@ -215,6 +266,38 @@ mod tests {
             ),
             ("pubsub", "p")
         );
+    }
+
+    #[test]
+    fn failures_of_state_have_the_key_and_where_to_read_on() {
+        let subject = Subject {
+            resource: Some(Resource {
+                kind: ResourceKind::State,
+                name: "s".to_owned(),
+            }),
+            facts: Vec::new(),
+            field: Some("a||b".to_owned()),
+        };
+        let details = |reason| {
+            let error = Error::new(Reason::State(reason), "no").about(subject.clone());
+            let status = failure(&error);
+            rpc::Status::decode(status.details()).unwrap().details
+        };
+        let [info, resource, request] = &details(StateReason::KeyIllegal)[..] else {
+            panic!("three details")
+        };
+        let info = ErrorInfo::decode(info.value.as_slice()).unwrap();
+        assert_eq!(info.reason, "DAPR_STATE_ILLEGAL_KEY");
+        let resource = ResourceInfo::decode(resource.value.as_slice()).unwrap();
+        let told = (resource.resource_type.as_str(), resource.description.as_str());
+        assert_eq!(told, ("state", ""));
+        let request = BadRequest::decode(request.value.as_slice()).unwrap();
+        let violation = &request.field_violations[0];
+        let told = (violation.field.as_str(), violation.description.as_str());
+        assert_eq!(told, ("a||b", "no"));
+        let details = details(StateReason::TransactionsUnsupported);
+        let help = Help::decode(details[3].value.as_slice()).unwrap();
+        assert!(help.links[0].url.ends_with("/supported-state-stores/"));
     }
 
     #[test]

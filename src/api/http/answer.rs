@@ -1,7 +1,9 @@
 //! The forms of answers.
 
+use std::collections::BTreeMap;
+
 use axum::body::{Body, Bytes};
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
@@ -13,6 +15,9 @@ use crate::blocks::pipeline::Rejection;
 
 /// An answer of the HTTP API.
 pub(crate) type Answer = Response<Body>;
+
+/// What the names of headers begin with that tell the metadata of an answer.
+const METADATA_PREFIX: &str = "metadata.";
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -98,6 +103,16 @@ fn with_type(status: StatusCode, content_type: HeaderValue, body: Body) -> Answe
         .headers_mut()
         .insert(header::CONTENT_TYPE, content_type);
     answer
+}
+
+/// The metadata of an answer in headers. Entries that cannot stand in a header are left out.
+pub(super) fn metadata_headers(
+    metadata: BTreeMap<String, String>,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    metadata.into_iter().filter_map(|(name, value)| {
+        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")).ok()?;
+        Some((name, HeaderValue::try_from(value).ok()?))
+    })
 }
 
 /// Leaves out the body of an answer to HEAD, and keeps its length. hyper does so over HTTP/1 only.

@@ -4,17 +4,14 @@ use std::collections::BTreeMap;
 
 use axum::body::{Body, Bytes};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{self, Answer};
-use crate::blocks::bindings::output::{BindingAnswer, BindingRequest, Failure, Metadata};
+use crate::blocks::bindings::output::{BindingAnswer, BindingRequest, Failure};
 use crate::blocks::error::{Error, Reason};
 use crate::process::trace::context::{TRACEPARENT, TRACESTATE};
-
-/// What the names of headers begin with that tell the metadata of an answer.
-const METADATA_PREFIX: &str = "metadata.";
 
 /// The body of a call. Every field may be missing.
 #[derive(Deserialize)]
@@ -58,7 +55,8 @@ pub(super) fn answer(
         Ok(BindingAnswer { data, metadata }) => (with_data(data), metadata),
         Err(failure) => (failed(&failure.error), failure.metadata),
     };
-    answer.headers_mut().extend(as_headers(metadata));
+    let headers = answer::metadata_headers(metadata);
+    answer.headers_mut().extend(headers);
     answer
 }
 
@@ -70,12 +68,4 @@ fn with_data(data: Option<Bytes>) -> Answer {
     let json = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, json);
     answer
-}
-
-/// Entries that cannot stand in a header are left out.
-fn as_headers(metadata: Metadata) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    metadata.into_iter().filter_map(|(name, value)| {
-        let name = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")).ok()?;
-        Some((name, HeaderValue::try_from(value).ok()?))
-    })
 }

@@ -43,6 +43,7 @@ mod publish;
 pub(crate) mod query;
 mod secrets;
 mod shutdown;
+mod state;
 mod trace;
 
 /// What one HTTP listener of the API needs.
@@ -162,6 +163,14 @@ impl HttpApi {
             RouteId::InvokeBinding => return self.binding(found, &head, body).await,
             RouteId::Shutdown => Ok(shutdown::begin(&blocks.shutdown, &head.headers)),
             RouteId::Publish | RouteId::BulkPublish => self.publish(found, &head, body).await,
+            RouteId::GetState
+            | RouteId::DeleteState
+            | RouteId::SaveState
+            | RouteId::BulkGetState
+            | RouteId::StateTransaction
+            | RouteId::QueryState => {
+                state::handle(&blocks.state, &found, &head, body, self.max_body).await
+            }
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
             RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {
                 // By far the largest future: in a box of its own, other routes do not carry it.

@@ -12,8 +12,9 @@ use crate::process::trace::span::{Outcome, Span};
 
 /// What the path of an invocation begins with.
 const INVOKE: &str = "/v1.0/invoke/";
-/// What the path of a secret begins with.
+/// What the paths of secrets and of state begin with.
 const SECRETS: &str = "/v1.0/secrets/";
+const STATE: &str = "/v1.0/state/";
 
 /// Begins the span of a call whose head lost its token already, and writes its context into the
 /// head. Health checks have none.
@@ -45,13 +46,18 @@ fn describe(span: &mut Span, route: &'static Route, head: &Parts) {
         span.set("rpc.service", "ServiceInvocation");
         span.set("net.peer.name", app.to_owned());
     } else if matches!(route.id, RouteId::GetSecret | RouteId::GetBulkSecret) {
-        span.set("db.system", "secrets");
-        let store = path
-            .strip_prefix(SECRETS)
-            .and_then(|rest| rest.split('/').next());
-        if let Some(Ok(store)) = store.map(decode_segment) {
-            span.set("db.name", store.into_owned());
-        }
+        describe_store(span, "secrets", path.strip_prefix(SECRETS));
+    } else if route.pattern.starts_with(STATE) {
+        describe_store(span, "state", path.strip_prefix(STATE));
+    }
+}
+
+/// The kind of a store and its name, with which the rest of its path begins; never a key.
+fn describe_store(span: &mut Span, kind: &'static str, rest: Option<&str>) {
+    span.set("db.system", kind);
+    let store = rest.and_then(|rest| rest.split('/').next());
+    if let Some(Ok(store)) = store.map(decode_segment) {
+        span.set("db.name", store.into_owned());
     }
 }
 

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::answer::Answer;
-use super::output::OutputBindings;
-use super::{Event, Refusal, deliver};
+use super::{Event, Means, Refusal, deliver};
 use crate::app_channel::AppChannel;
 use crate::blocks::intake::{Handler, Source};
 use crate::components::message::{BrokerError, Delivery, Intake, Settlement};
@@ -39,7 +38,7 @@ impl Source for Events {
 pub(super) struct Shared {
     pub(super) app: AppChannel,
     pub(super) registry: Arc<Registry>,
-    pub(super) outputs: Arc<OutputBindings>,
+    pub(super) means: Means,
     /// A label of metrics.
     pub(super) namespace: String,
 }
@@ -63,7 +62,7 @@ impl Consumer {
     /// An event is dealt with when the app took it, and all that its answer asks for is done.
     async fn deal_with(&self, event: Event) -> Result<Bytes, String> {
         let answer = self.deliver(event).await?;
-        answer.act(&self.shared.outputs).await?;
+        answer.act(&self.shared.means).await?;
         Ok(answer.body)
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! output: request → which binding, which operation → resiliency → component
 //! input:  supervisor → discovery (does the app want it?) → intake → consumer → app
-//!                                          app's answer → output bindings → settle
+//!                                 app's answer → state stores → output bindings → settle
 //! ```
 
 mod answer;
@@ -17,12 +17,25 @@ pub mod supervisor;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::app_channel::{self, AppChannel};
 use crate::components::message::Metadata;
 use crate::resiliency::{Status, Verdict};
+use crate::blocks::state::State;
 use answer::Answer;
+use output::OutputBindings;
+
+/// What an app's answer to an event can ask for.
+#[derive(Clone)]
+pub struct Means {
+    /// Operations of output bindings.
+    pub outputs: Arc<OutputBindings>,
+    /// Values of state stores.
+    pub state: Arc<State>,
+}
 
 /// An event on its way to the app.
 #[derive(Clone, Debug)]

@@ -8,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::consumer::{Consumer, Events, Shared};
-use super::discovery;
-use super::output::OutputBindings;
+use super::{Means, discovery};
 use crate::app_channel::AppChannel;
 use crate::blocks::in_flight::{Tasks, changed};
 use crate::blocks::intake::{self, Batch};
@@ -49,12 +48,12 @@ struct Reading {
 }
 
 impl Supervisor {
-    /// Reads nothing yet. What the app answers goes to `outputs`. The namespace is a label of
-    /// metrics.
+    /// Reads nothing yet. What the app's answers ask for is done with `means`. The namespace is a
+    /// label of metrics.
     pub fn new(
         app: AppChannel,
         registry: Arc<Registry>,
-        outputs: Arc<OutputBindings>,
+        means: Means,
         namespace: Option<&str>,
         questions: Questions,
     ) -> Self {
@@ -63,7 +62,7 @@ impl Supervisor {
             shared: Arc::new(Shared {
                 app,
                 registry,
-                outputs,
+                means,
                 namespace,
             }),
             questions,

@@ -12,9 +12,11 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::Means;
 use super::output::OutputBindings;
 use super::supervisor::{Questions, Supervisor};
 use crate::app_channel::{AppChannel, AppChannelConfig, AppProtocol};
+use crate::blocks::state::State;
 use crate::components::binding::queue::Queue;
 use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
 use crate::components::message::{
@@ -153,7 +155,11 @@ impl Setup {
         });
         let output = Arc::new(OutputBindings::new(Arc::clone(&registry), None));
         let channel = channel.unwrap();
-        let supervisor = Supervisor::new(channel, registry, output, None, Questions::default());
+        let means = Means {
+            outputs: output,
+            state: Arc::new(State::new(Arc::clone(&registry), "app", "")),
+        };
+        let supervisor = Supervisor::new(channel, registry, means, None, Questions::default());
         let shutdown = CancellationToken::new();
         let early = EarlyStop::new(&shutdown);
         let part = early.part();
@@ -254,7 +260,7 @@ async fn an_event_whose_answer_cannot_be_done_is_not_dealt_with() {
         ),
         (
             r#"{"storeName": "s", "state": [{"key": "k", "value": 1}]}"#,
-            "the app's answer has state, and this build has no state stores",
+            "the state of the app's answer was not saved: state store s is not configured",
         ),
     ] {
         let app = app(200, body).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::blocks::request_metadata::value;
 use crate::components::message::Metadata;
 
 /// The key of the time after which nobody wants a message, in seconds.
@@ -53,13 +54,6 @@ impl Options {
             is_raw: is_raw.transpose()?.unwrap_or_default(),
         })
     }
-}
-
-fn value<'a>(metadata: &'a Metadata, key: &str) -> Option<&'a str> {
-    let mut entries = metadata.iter();
-    let found = entries.find(|(own, _)| own.eq_ignore_ascii_case(key));
-    let text = found.map(|(_, text)| text.trim());
-    text.filter(|text| !text.is_empty())
 }
 
 /// A truth value in one of Go's spellings (`strconv.ParseBool`).

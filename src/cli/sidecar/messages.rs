@@ -9,6 +9,7 @@ use crate::app_channel::AppChannel;
 use crate::blocks::bindings;
 use crate::blocks::bindings::output::OutputBindings;
 use crate::blocks::publish::Publish;
+use crate::blocks::state::State;
 use crate::blocks::subscriptions::streaming::{Streaming, Streams};
 use crate::blocks::subscriptions::supervisor::{App, Current};
 use crate::blocks::subscriptions::{self, supervisor};
@@ -38,6 +39,7 @@ pub(super) struct Incoming<'a> {
     pub(super) config: &'a Config,
     pub(super) registry: &'a Arc<Registry>,
     pub(super) app: Option<&'a AppChannel>,
+    pub(super) state: &'a Arc<State>,
     pub(super) tracer: Tracer,
 }
 
@@ -50,6 +52,7 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         registry,
         app,
         tracer,
+        ..
     } = incoming;
     let own = &config.registry;
     let app_listens = CancellationToken::new();
@@ -89,6 +92,7 @@ fn read_bindings(
         config,
         registry,
         app,
+        state,
         ..
     } = incoming;
     let namespace = config.registry.namespace.as_deref();
@@ -97,7 +101,10 @@ fn read_bindings(
         let supervisor = bindings::supervisor::Supervisor::new(
             (*app).clone(),
             Arc::clone(registry),
-            Arc::clone(&outputs),
+            bindings::Means {
+                outputs: Arc::clone(&outputs),
+                state: Arc::clone(state),
+            },
             namespace,
             config.app.questions,
         );

@@ -194,7 +194,7 @@ async fn check_http(client: &mut Client, route: &Route, method: &Method, listene
 /// Methods that are not served: of Dapr's own service, unary and streaming, of others, and those
 /// that servers often leave open.
 const UNKNOWN_GRPC: [&str; 6] = [
-    "/dapr.proto.runtime.v1.Dapr/SaveState",
+    "/dapr.proto.runtime.v1.Dapr/InvokeActor",
     "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",

@@ -1,0 +1,152 @@
+//! The table of methods.
+
+/// A method that this build serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MethodId {
+    /// Calls a method of an app.
+    InvokeService,
+    /// What the sidecar says of itself.
+    GetMetadata,
+    /// Adds to what it says.
+    SetMetadata,
+    /// One secret.
+    GetSecret,
+    /// Every secret of a store.
+    GetBulkSecret,
+    /// An operation of an output binding.
+    InvokeBinding,
+    /// Ends the process.
+    Shutdown,
+    /// Publishes a message.
+    PublishEvent,
+    /// Publishes several messages.
+    BulkPublishEvent,
+    /// Subscribes to a topic as a stream.
+    SubscribeTopicEvents,
+    /// Reads or writes state.
+    State(StateMethod),
+}
+
+/// A method of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateMethod {
+    /// Reads a value.
+    Get,
+    /// Reads several.
+    GetBulk,
+    /// Saves values.
+    Save,
+    /// Deletes one.
+    Delete,
+    /// Deletes several.
+    DeleteBulk,
+    /// Saves and deletes, all or nothing.
+    Transaction,
+    /// Looks for values.
+    Query,
+}
+
+/// One row of the table of methods.
+#[derive(Debug)]
+pub struct Method {
+    /// Its name in the code.
+    pub id: MethodId,
+    /// The path of its calls.
+    pub path: &'static str,
+    /// Its name in the API lists of a Configuration, after its version where that is not 1.
+    pub api_name: &'static str,
+}
+
+/// Every method that is served. None may be called without the token.
+pub const METHODS: [Method; 18] = [
+    Method {
+        id: MethodId::InvokeService,
+        path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
+        api_name: "invoke",
+    },
+    Method {
+        id: MethodId::GetMetadata,
+        path: "/dapr.proto.runtime.v1.Dapr/GetMetadata",
+        api_name: "metadata",
+    },
+    Method {
+        id: MethodId::SetMetadata,
+        path: "/dapr.proto.runtime.v1.Dapr/SetMetadata",
+        api_name: "metadata",
+    },
+    Method {
+        id: MethodId::GetSecret,
+        path: "/dapr.proto.runtime.v1.Dapr/GetSecret",
+        api_name: "secrets",
+    },
+    Method {
+        id: MethodId::GetBulkSecret,
+        path: "/dapr.proto.runtime.v1.Dapr/GetBulkSecret",
+        api_name: "secrets",
+    },
+    Method {
+        id: MethodId::InvokeBinding,
+        path: "/dapr.proto.runtime.v1.Dapr/InvokeBinding",
+        api_name: "bindings",
+    },
+    Method {
+        id: MethodId::Shutdown,
+        path: "/dapr.proto.runtime.v1.Dapr/Shutdown",
+        api_name: "shutdown",
+    },
+    Method {
+        id: MethodId::PublishEvent,
+        path: "/dapr.proto.runtime.v1.Dapr/PublishEvent",
+        api_name: "publish",
+    },
+    Method {
+        id: MethodId::BulkPublishEvent,
+        path: "/dapr.proto.runtime.v1.Dapr/BulkPublishEvent",
+        api_name: "publish",
+    },
+    Method {
+        id: MethodId::BulkPublishEvent,
+        path: "/dapr.proto.runtime.v1.Dapr/BulkPublishEventAlpha1",
+        api_name: "v1alpha1/publish",
+    },
+    Method {
+        id: MethodId::SubscribeTopicEvents,
+        path: "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1",
+        api_name: "v1alpha1/subscribe",
+    },
+    Method {
+        id: MethodId::State(StateMethod::Get),
+        path: "/dapr.proto.runtime.v1.Dapr/GetState",
+        api_name: "state",
+    },
+    Method {
+        id: MethodId::State(StateMethod::GetBulk),
+        path: "/dapr.proto.runtime.v1.Dapr/GetBulkState",
+        api_name: "state",
+    },
+    Method {
+        id: MethodId::State(StateMethod::Save),
+        path: "/dapr.proto.runtime.v1.Dapr/SaveState",
+        api_name: "state",
+    },
+    Method {
+        id: MethodId::State(StateMethod::Delete),
+        path: "/dapr.proto.runtime.v1.Dapr/DeleteState",
+        api_name: "state",
+    },
+    Method {
+        id: MethodId::State(StateMethod::DeleteBulk),
+        path: "/dapr.proto.runtime.v1.Dapr/DeleteBulkState",
+        api_name: "state",
+    },
+    Method {
+        id: MethodId::State(StateMethod::Transaction),
+        path: "/dapr.proto.runtime.v1.Dapr/ExecuteStateTransaction",
+        api_name: "state",
+    },
+    Method {
+        id: MethodId::State(StateMethod::Query),
+        path: "/dapr.proto.runtime.v1.Dapr/QueryStateAlpha1",
+        api_name: "v1alpha1/state",
+    },
+];

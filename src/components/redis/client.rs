@@ -119,7 +119,11 @@ impl Client {
         let mut answers: Vec<_> = errands.iter().map(|_| Err(unanswered())).collect();
         let retries = self.settings.retries;
         // One server alone sends nobody away; it can lack the script.
-        let most_detours = if self.servers.is_cluster() { MOST_DETOURS } else { 1 };
+        let most_detours = if self.servers.is_cluster() {
+            MOST_DETOURS
+        } else {
+            1
+        };
         let (mut failures, mut detours) = (0, 0);
         while !errands.is_empty() {
             let since = Instant::now();

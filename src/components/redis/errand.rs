@@ -84,5 +84,8 @@ pub(super) enum Next<'a> {
 }
 
 fn is_short(command: &Cmd) -> bool {
-    matches!(command.args_iter().next(), Some(redis::Arg::Simple(b"EVALSHA")))
+    matches!(
+        command.args_iter().next(),
+        Some(redis::Arg::Simple(b"EVALSHA"))
+    )
 }

@@ -229,7 +229,11 @@ mod tests {
                 true,
                 true,
             ),
-            ("-ERR Error running script: @user_script: 3: no\r\n", false, false),
+            (
+                "-ERR Error running script: @user_script: 3: no\r\n",
+                false,
+                false,
+            ),
         ] {
             let miss = failed(server(line));
             assert_eq!(miss.may_repeat(false), repeats, "{line}");
@@ -237,7 +241,10 @@ mod tests {
         }
         let ask = failed(server("-ASK 42 10.0.0.1:7000\r\n"));
         let (to, is_moved) = ask.redirection().unwrap();
-        assert_eq!((to.to_string(), is_moved), ("10.0.0.1:7000".to_owned(), false));
+        assert_eq!(
+            (to.to_string(), is_moved),
+            ("10.0.0.1:7000".to_owned(), false)
+        );
         let late = std::io::Error::from(std::io::ErrorKind::TimedOut).into();
         assert!(!Miss::Unreached(Unreached::new(host, late)).may_repeat(true));
         assert!(!Miss::Behind(host.clone()).may_repeat(true));

@@ -48,6 +48,9 @@ mod tests {
              slave10:ip=10.0.0.4,port=6379,state=online,offset=42,lag=1\r\n\
              master_failover_state:no-failover\r\n";
         assert_eq!(online(told), 2);
-        assert_eq!(online("# Replication\r\nrole:slave\r\nslave_repl_offset:1\r\n"), 0);
+        assert_eq!(
+            online("# Replication\r\nrole:slave\r\nslave_repl_offset:1\r\n"),
+            0
+        );
     }
 }

@@ -8,10 +8,7 @@ use super::hosts::Host;
 use super::settings::{Sentinel, Settings};
 
 /// The primary, as the first sentinel says that knows it.
-pub(super) async fn primary(
-    settings: &Settings,
-    sentinel: &Sentinel,
-) -> Result<Host, Unreached> {
+pub(super) async fn primary(settings: &Settings, sentinel: &Sentinel) -> Result<Host, Unreached> {
     let mut last = None;
     for host in &settings.hosts {
         match ask(settings, sentinel, host).await {

@@ -373,7 +373,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_cluster_has_one_database() {
-        let properties = [("redisHost", "a,b"), ("redisType", "Cluster"), ("redisDB", "3")];
+        let properties = [
+            ("redisHost", "a,b"),
+            ("redisType", "Cluster"),
+            ("redisDB", "3"),
+        ];
         let settings = read(&properties).await.unwrap();
         assert!(settings.is_cluster && settings.hosts.len() == 2);
         assert_eq!(settings.database, 0);

@@ -67,7 +67,10 @@ impl SlotMap {
         let Value::Array(ranges) = answer else {
             return None;
         };
-        let ranges: Option<Vec<_>> = ranges.iter().map(|range| parse_range(range, asked)).collect();
+        let ranges: Option<Vec<_>> = ranges
+            .iter()
+            .map(|range| parse_range(range, asked))
+            .collect();
         let mut ranges = ranges?;
         ranges.sort_unstable_by_key(|(first, ..)| *first);
         Some(Self { ranges })
@@ -90,7 +93,13 @@ fn parse_range(range: &Value, asked: &Host) -> Option<(Slot, Slot, Host)> {
     let Value::Array(parts) = range else {
         return None;
     };
-    let [Value::Int(first), Value::Int(last), Value::Array(primary), ..] = &parts[..] else {
+    let [
+        Value::Int(first),
+        Value::Int(last),
+        Value::Array(primary),
+        ..,
+    ] = &parts[..]
+    else {
         return None;
     };
     let [name, Value::Int(port), ..] = &primary[..] else {
@@ -102,7 +111,11 @@ fn parse_range(range: &Value, asked: &Host) -> Option<(Slot, Slot, Host)> {
         Value::SimpleString(name) => name,
         _ => "",
     };
-    Some((slot(*first)?, slot(*last)?, asked.beside(name, u16::try_from(*port).ok()?)))
+    Some((
+        slot(*first)?,
+        slot(*last)?,
+        asked.beside(name, u16::try_from(*port).ok()?),
+    ))
 }
 
 #[cfg(test)]

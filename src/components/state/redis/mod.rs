@@ -5,7 +5,8 @@
 //! conditions first, so that a transaction is one call.
 //!
 //! ```text
-//! get     → HMGET and PTTL, sent together        write, transact → EVALSHA of write.lua
+//! get             → HMGET and PEXPIRETIME, sent together
+//! write, transact → EVALSHA of write.lua
 //! ```
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use crate::components::message::BrokerError;
 use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Confirm, Repeat, Script, Settings};
 use crate::components::{Error, ResolvedComponent};
+use read::Ends;
 use settings::HashSettings;
 
 mod read;
@@ -39,6 +41,7 @@ pub struct RedisHashes {
     client: Client,
     script: Script,
     settings: HashSettings,
+    ends: Ends,
 }
 
 impl RedisHashes {
@@ -60,6 +63,7 @@ impl RedisHashes {
             client,
             script: Script::new(WRITE),
             settings,
+            ends: Ends::default(),
         })
     }
 
@@ -133,7 +137,7 @@ impl StateStore for RedisHashes {
         gets: &[Get],
         _parallelism: usize,
     ) -> Vec<Result<Option<Item>, StateError>> {
-        read::get_all(&self.client, gets).await
+        read::get_all(&self.client, gets, &self.ends).await
     }
 
     async fn write(&self, operation: Operation) -> Result<(), StateError> {
@@ -168,7 +172,10 @@ impl StateStore for RedisHashes {
         if operations.is_empty() {
             return Ok(());
         }
-        if !self.client.are_together(operations.iter().map(Operation::key)) {
+        if !self
+            .client
+            .are_together(operations.iter().map(Operation::key))
+        {
             return Err(StateError::Refused(APART.to_owned()));
         }
         let call = self.call(&operations)?;
@@ -179,10 +186,7 @@ impl StateStore for RedisHashes {
 
 /// Where one of them asks for it, all wait for the replicas: they are sent together.
 fn confirm(operations: &[Operation]) -> Confirm {
-    let is_strong = |operation: &Operation| match operation {
-        Operation::Set(set) => set.consistency == Consistency::Strong,
-        Operation::Delete(delete) => delete.consistency == Consistency::Strong,
-    };
+    let is_strong = |operation: &Operation| operation.consistency() == Consistency::Strong;
     if operations.iter().any(is_strong) {
         Confirm::Replicas
     } else {

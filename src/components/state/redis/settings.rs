@@ -41,7 +41,10 @@ fn ttl(reader: &mut Reader<'_>) -> Result<Option<u32>, metadata::Error> {
         None | Some("") => return Ok(None),
         Some(text) => text,
     };
-    let seconds = text.parse::<i64>().ok().filter(|seconds| *seconds <= i64::from(u32::MAX));
+    let seconds = text
+        .parse::<i64>()
+        .ok()
+        .filter(|seconds| *seconds <= i64::from(u32::MAX));
     match seconds {
         Some(seconds) => Ok(u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)),
         None => Err(metadata::Error::Invalid {
@@ -77,7 +80,10 @@ mod tests {
         assert_eq!(read(&[]), Ok(HashSettings { ttl: None }));
         for wrong in ["1m", "4294967296", "1.5", "hunter2"] {
             let error = read(&[("ttlInSeconds", wrong)]).unwrap_err();
-            assert!(error.contains("\"ttlInSeconds\"") && !error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains("\"ttlInSeconds\"") && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 }

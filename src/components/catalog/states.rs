@@ -6,18 +6,20 @@ use super::{Host, is_first, listed_with_versions};
 use crate::components::metadata::Reader;
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
-use crate::components::state::{StateComponent, StateStore};
+use crate::components::state::{StateComponent, StateStore, unserved};
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
 enum StateType {
     InMemory,
+    Redis,
 }
 
 /// Types with their versions, of which the first may be left out.
 #[rustfmt::skip] // One row a type.
 const STATE_TYPES: &[((&str, &str), StateType)] = &[
     (("state.in-memory", "v1"), StateType::InMemory),
+    (("state.redis", "v1"), StateType::Redis),
 ];
 
 /// The types, for error texts.
@@ -51,7 +53,24 @@ pub(super) async fn build(
     let key_prefix = KeyPrefix::read(&mut reader)?;
     let store: Arc<dyn StateStore> = match state_type {
         StateType::InMemory => Arc::new(InMemory::default()),
+        StateType::Redis => redis(component, &mut reader).await?,
     };
+    unserved::name(component, &mut reader)?;
     reader.warn_unknown();
     Ok(StateComponent { store, key_prefix })
+}
+
+#[cfg(feature = "redis")]
+async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+) -> Result<Arc<dyn StateStore>, Error> {
+    use crate::components::state::redis::RedisHashes;
+
+    Ok(Arc::new(RedisHashes::start(component, reader).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &ResolvedComponent, _: &mut Reader<'_>) -> Result<Arc<dyn StateStore>, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
 }

@@ -203,10 +203,12 @@ fn of_state(reason: StateReason) -> Row {
         StateReason::OperationUnknown => {
             row(400, "ERR_NOT_SUPPORTED_STATE_OPERATION", Unimplemented)
         }
-        StateReason::TooManyOperations => {
-            row(400, "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS", InvalidArgument)
-                .with_detail("DAPR_STATE_TOO_MANY_TRANSACTIONS")
-        }
+        StateReason::TooManyOperations => row(
+            400,
+            "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS",
+            InvalidArgument,
+        )
+        .with_detail("DAPR_STATE_TOO_MANY_TRANSACTIONS"),
         StateReason::QueryUnsupported => row(500, "ERR_STATE_STORE_NOT_SUPPORTED", Unimplemented)
             .with_detail("DAPR_STATE_QUERYING_NOT_SUPPORTED"),
     }

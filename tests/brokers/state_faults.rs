@@ -65,7 +65,7 @@ pub(crate) fn component(kind: &str, fields: &[(&str, &str)]) -> String {
 async fn the_server_is_killed(store: &mut Store) {
     let sidecar = Sidecar::start(None, &(store.component)(store.server.address())).await;
     let client = StateClient::of(sidecar.address());
-    let mut load = Load::on(client.clone());
+    let mut load = Load::on(client.clone(), "server-killed");
     for _ in 0..2 {
         load.goes_on(WRITES).await;
         store.server.kill();
@@ -92,7 +92,7 @@ async fn the_network_fails(store: &Store) {
     let proxy = Proxy::to(store.server.address()).await;
     let sidecar = Sidecar::start(None, &(store.component)(proxy.address())).await;
     let client = StateClient::of(sidecar.address());
-    let mut load = Load::on(client.clone());
+    let mut load = Load::on(client.clone(), "network-fails");
     for worse in [Weather::Unanswered, Weather::Silent] {
         load.goes_on(WRITES).await;
         proxy.turn(worse);
@@ -113,7 +113,7 @@ async fn the_network_fails(store: &Store) {
 /// The sidecar is killed and started again under load.
 async fn the_sidecar_is_killed(store: &Store) {
     let mut sidecar = Sidecar::start(None, &(store.component)(store.server.address())).await;
-    let mut load = Load::on(StateClient::of(sidecar.address()));
+    let mut load = Load::on(StateClient::of(sidecar.address()), "sidecar-killed");
     for _ in 0..2 {
         load.goes_on(WRITES).await;
         sidecar.kill();

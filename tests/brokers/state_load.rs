@@ -147,16 +147,18 @@ impl Books {
 /// Writers that are under way until it is dropped.
 pub(crate) struct Load {
     client: StateClient,
+    name: &'static str,
     books: Arc<Mutex<Books>>,
     stop: CancellationToken,
     writers: JoinSet<()>,
 }
 
 impl Load {
-    /// Starts them.
-    pub(crate) fn on(client: StateClient) -> Self {
+    /// Starts them, at keys that begin with a name and that nobody else has.
+    pub(crate) fn on(client: StateClient, name: &'static str) -> Self {
         let mut load = Self {
             client,
+            name,
             books: Arc::default(),
             stop: CancellationToken::new(),
             writers: JoinSet::new(),
@@ -174,6 +176,7 @@ impl Load {
     fn writer(&self) -> Writer {
         Writer {
             client: self.client.clone(),
+            name: self.name,
             books: Arc::clone(&self.books),
             stop: self.stop.clone(),
         }
@@ -279,6 +282,7 @@ fn entries(list: &Value) -> Vec<String> {
 /// One writer.
 struct Writer {
     client: StateClient,
+    name: &'static str,
     books: Arc<Mutex<Books>>,
     stop: CancellationToken,
 }
@@ -290,7 +294,7 @@ impl Writer {
         let mut pause = pause();
         let mut failures = 0;
         while !self.stop.is_cancelled() {
-            let key = format!("number-{writer}-{failures}");
+            let key = format!("{}-number-{writer}-{failures}", self.name);
             let number = self.attempt(|books| &mut books.numbers, &key);
             let item = json!({"key": key, "value": number});
             let outcome = judge(self.client.save(&item).await, "ERR_STATE_SAVE");
@@ -307,7 +311,7 @@ impl Writer {
         let mut pause = pause();
         let mut failures = 0;
         while !self.stop.is_cancelled() {
-            let key = format!("pair-{writer}-{failures}");
+            let key = format!("{}-pair-{writer}-{failures}", self.name);
             let number = self.attempt(|books| &mut books.pairs, &key);
             let item = |key: &str| json!({"key": key, "value": number});
             let items = [item(&key), item(&second(&key))];
@@ -357,7 +361,7 @@ impl Writer {
         let mut turn = 0_u64;
         while !self.stop.is_cancelled() {
             turn += 1;
-            let key = format!("list-{list}");
+            let key = format!("{}-list-{list}", self.name);
             let Some((mut found, etag)) = self.read(&key).await else {
                 pause.tick().await;
                 continue;

@@ -169,7 +169,9 @@ async fn query(
     state: Arc<State>,
     request: tonic::Request<proto::QueryStateRequest>,
 ) -> Result<tonic::Response<proto::QueryStateResponse>, Status> {
-    let store = state.store(&request.get_ref().store_name).map_err(failure)?;
+    let store = state
+        .store(&request.get_ref().store_name)
+        .map_err(failure)?;
     Err(failure(store.query_unsupported()))
 }
 

@@ -289,7 +289,10 @@ mod tests {
         let info = ErrorInfo::decode(info.value.as_slice()).unwrap();
         assert_eq!(info.reason, "DAPR_STATE_ILLEGAL_KEY");
         let resource = ResourceInfo::decode(resource.value.as_slice()).unwrap();
-        let told = (resource.resource_type.as_str(), resource.description.as_str());
+        let told = (
+            resource.resource_type.as_str(),
+            resource.description.as_str(),
+        );
         assert_eq!(told, ("state", ""));
         let request = BadRequest::decode(request.value.as_slice()).unwrap();
         let violation = &request.field_violations[0];

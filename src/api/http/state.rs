@@ -58,7 +58,9 @@ pub(super) async fn handle(
 /// 200 with the value as it is in the store, or 204 where there is none.
 async fn get(store: &Store<'_>, key: &str, query: Option<&str>) -> Result<Answer, Error> {
     let consistency = consistency(&parameter(query, CONSISTENCY))?;
-    let item = store.get(key, consistency, query::parameters(query)).await?;
+    let item = store
+        .get(key, consistency, query::parameters(query))
+        .await?;
     let Some(item) = item else {
         return Ok(answer::no_content());
     };

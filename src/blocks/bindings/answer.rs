@@ -191,7 +191,11 @@ mod tests {
         ] {
             let answer = answer(other);
             assert_eq!(answer.body, other);
-            assert_eq!((answer.to.len(), answer.state), (0, Ok(Vec::new())), "{other}");
+            assert_eq!(
+                (answer.to.len(), answer.state),
+                (0, Ok(Vec::new())),
+                "{other}"
+            );
         }
     }
 }

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::app_channel::{self, AppChannel};
+use crate::blocks::state::State;
 use crate::components::message::Metadata;
 use crate::resiliency::{Status, Verdict};
-use crate::blocks::state::State;
 use answer::Answer;
 use output::OutputBindings;
 

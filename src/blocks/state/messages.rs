@@ -18,7 +18,10 @@ pub fn save(item: proto::StateItem) -> Result<Save, Error> {
     let metadata = item.metadata.into_iter().collect();
     let is_json = request_metadata::value(&metadata, "contentType") == Some(JSON);
     if is_json && serde_json::from_slice::<IgnoredAny>(&item.value).is_err() {
-        let text = format!("the value of key {:?} is not JSON, as its type says", item.key);
+        let text = format!(
+            "the value of key {:?} is not JSON, as its type says",
+            item.key
+        );
         return Err(Error::new(Reason::MalformedRequest, text));
     }
     Ok(Save {
@@ -105,7 +108,10 @@ mod tests {
 
     #[test]
     fn a_value_that_says_it_is_json_has_to_be() {
-        assert_eq!(save(item(b"{\"a\": 1.0}", JSON)).unwrap().value, "{\"a\": 1.0}");
+        assert_eq!(
+            save(item(b"{\"a\": 1.0}", JSON)).unwrap().value,
+            "{\"a\": 1.0}"
+        );
         assert_eq!(save(item(b"\xff\0", "a/b")).unwrap().value, &b"\xff\0"[..]);
         for value in [&b""[..], b"text", b"\"\xff\"", b"1 2"] {
             let error = save(item(value, JSON)).unwrap_err();

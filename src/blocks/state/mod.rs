@@ -74,9 +74,8 @@ impl State {
             let text = format!("state store {name} is not configured");
             (StateReason::StoresNotConfigured, text)
         } else if failed.any(|store| store.name == name) {
-            let text = format!(
-                "state store {name} is not found: it is defined, but could not be loaded"
-            );
+            let text =
+                format!("state store {name} is not found: it is defined, but could not be loaded");
             (StateReason::StoreNotFound, text)
         } else {
             let text = format!("state store {name} is not found");

@@ -239,7 +239,14 @@ mod tests {
         }
         let read = ttl(&metadata("TTLINSECONDS", "5"));
         assert_eq!(read.unwrap(), Ttl::Seconds(5));
-        for text in ["-2", "1.5", "1s", "soon", "2147483648", "99999999999999999999"] {
+        for text in [
+            "-2",
+            "1.5",
+            "1s",
+            "soon",
+            "2147483648",
+            "99999999999999999999",
+        ] {
             let error = ttl(&metadata("ttlInSeconds", text)).unwrap_err();
             assert_eq!(error.reason(), Reason::MalformedRequest);
             let expected = format!(

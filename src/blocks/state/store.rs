@@ -247,7 +247,10 @@ impl<'a> Store<'a> {
     /// A call that failed, in the log and for the client.
     fn failed(&self, call: Call, total: usize, failures: &[(&str, &Failure)]) -> Error {
         self.tell(call, failures);
-        let (key, _) = failures.first().copied().unwrap_or(("", &Failure::Unanswered));
+        let (key, _) = failures
+            .first()
+            .copied()
+            .unwrap_or(("", &Failure::Unanswered));
         let why = failure::explained(total, failures);
         let text = call.text(&self.loaded.name, key, &why);
         Error::new(Reason::State(call.reason(failures)), text)

@@ -72,7 +72,10 @@ impl StateStore for Fake {
         for get in gets {
             items.push(self.get(get).await);
         }
-        self.asked.lock().unwrap().push(format!("{at_once} at once"));
+        self.asked
+            .lock()
+            .unwrap()
+            .push(format!("{at_once} at once"));
         items
     }
 
@@ -86,7 +89,8 @@ impl StateStore for Fake {
     }
 
     async fn transact(&self, operations: Vec<Operation>) -> Result<(), StateError> {
-        self.answer(&format!("{} operations", operations.len())).await
+        self.answer(&format!("{} operations", operations.len()))
+            .await
     }
 
     fn most_operations(&self) -> Option<usize> {
@@ -264,7 +268,12 @@ async fn a_store_that_is_not_there_is_told_apart() {
 #[tokio::test]
 async fn failures_are_told_without_the_words_of_the_store() {
     let setup = set_up(
-        Fake::told(&[mismatch(), Told::Fails(StateError::ETagInvalid), refused(), unavailable()]),
+        Fake::told(&[
+            mismatch(),
+            Told::Fails(StateError::ETagInvalid),
+            refused(),
+            unavailable(),
+        ]),
         "",
     );
     for (reason, why) in [
@@ -291,7 +300,10 @@ async fn failures_are_told_without_the_words_of_the_store() {
 
 #[tokio::test]
 async fn only_what_may_heal_is_tried_again() {
-    let setup = set_up(Fake::told(&[unavailable(), unavailable(), Told::Done]), RETRIES);
+    let setup = set_up(
+        Fake::told(&[unavailable(), unavailable(), Told::Done]),
+        RETRIES,
+    );
     setup.save(&["k"]).await.unwrap();
     assert_eq!(setup.asked().len(), 3);
     for failure in [mismatch(), refused(), Told::Fails(StateError::ETagInvalid)] {
@@ -340,7 +352,10 @@ async fn of_several_writes_those_that_failed_are_named_and_only_the_open_ones_tr
 #[tokio::test]
 async fn callers_cannot_open_the_circuit_breaker_with_bad_requests() {
     let breaker = "{circuitBreaker: once}";
-    let setup = set_up(Fake::told(&[mismatch(), refused(), Told::Done, unavailable()]), breaker);
+    let setup = set_up(
+        Fake::told(&[mismatch(), refused(), Told::Done, unavailable()]),
+        breaker,
+    );
     setup.save(&["k"]).await.unwrap_err();
     setup.save(&["k"]).await.unwrap_err();
     setup.save(&["k"]).await.unwrap();
@@ -360,14 +375,29 @@ async fn reads_of_several_keys_fail_one_by_one_or_all_together() {
     assert_eq!(reads[0].outcome, Ok(None));
     assert_eq!(reads[1].outcome, Err("the store refused it".to_owned()));
     for (wanted, at_once) in [(-1, 10), (3, 3), (1_000_000, 100)] {
-        setup.store().get_all(keys(), wanted, &nothing).await.unwrap();
+        setup
+            .store()
+            .get_all(keys(), wanted, &nothing)
+            .await
+            .unwrap();
         let expected = format!("{at_once} at once");
         assert_eq!(setup.asked().last(), Some(&expected));
     }
     let setup = set_up(Fake::told(&[unavailable(), unavailable()]), "");
-    let error = setup.store().get_all(keys(), 0, &nothing).await.unwrap_err();
+    let error = setup
+        .store()
+        .get_all(keys(), 0, &nothing)
+        .await
+        .unwrap_err();
     assert_eq!(told(&error).0, StateReason::BulkGet);
-    assert_eq!(setup.store().get_all(Vec::new(), 0, &nothing).await.unwrap(), []);
+    assert_eq!(
+        setup
+            .store()
+            .get_all(Vec::new(), 0, &nothing)
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -386,7 +416,10 @@ async fn transactions_have_limits_of_the_store() {
     assert_eq!(told(&error).0, StateReason::TransactionMismatch);
     store.transact(vec![change(), change()]).await.unwrap();
     store.transact(Vec::new()).await.unwrap();
-    let error = store.transact(vec![change(), change(), change()]).await.unwrap_err();
+    let error = store
+        .transact(vec![change(), change(), change()])
+        .await
+        .unwrap_err();
     let text = "the transaction contains 3 operations, which is more than what the state store \
                 supports: 2";
     assert_eq!(told(&error), (StateReason::TooManyOperations, text));

@@ -108,7 +108,10 @@ pub fn transaction(
         }
         let request = request.map_or("{}", RawValue::get);
         let mut written: Written<'_> = read(request.as_bytes())?;
-        written.metadata = Some(merged(Some(of_all.clone()), &written.metadata.unwrap_or_default()));
+        written.metadata = Some(merged(
+            Some(of_all.clone()),
+            &written.metadata.unwrap_or_default(),
+        ));
         Ok(if operation == UPSERT {
             Change::Save(written.save(of_call)?)
         } else {

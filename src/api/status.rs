@@ -256,4 +256,48 @@ mod tests {
             assert_eq!((row.http.as_u16(), row.code, row.grpc), (http, code, grpc));
         }
     }
+
+    #[test]
+    fn state_answers_as_dapr_does() {
+        use GrpcCode::{Aborted, FailedPrecondition, Internal, InvalidArgument, Unimplemented};
+        use StateReason as R;
+        for (reason, http, code, grpc) in [
+            (
+                R::StoresNotConfigured,
+                500,
+                "ERR_STATE_STORE_NOT_CONFIGURED",
+                FailedPrecondition,
+            ),
+            (
+                R::StoreNotFound,
+                400,
+                "ERR_STATE_STORE_NOT_FOUND",
+                InvalidArgument,
+            ),
+            (R::KeyIllegal, 400, "ERR_MALFORMED_REQUEST", InvalidArgument),
+            (R::Get, 500, "ERR_STATE_GET", Internal),
+            (R::Save, 500, "ERR_STATE_SAVE", Internal),
+            (R::SaveMismatch, 409, "ERR_STATE_SAVE", Aborted),
+            (R::SaveETagInvalid, 400, "ERR_STATE_SAVE", InvalidArgument),
+            (R::DeleteMismatch, 409, "ERR_STATE_DELETE", Aborted),
+            (R::Transaction, 500, "ERR_STATE_TRANSACTION", Internal),
+            (
+                R::TransactionsUnsupported,
+                500,
+                "ERR_STATE_STORE_NOT_SUPPORTED",
+                Unimplemented,
+            ),
+            (
+                R::TooManyOperations,
+                400,
+                "ERR_STATE_STORE_TOO_MANY_TRANSACTIONS",
+                InvalidArgument,
+            ),
+        ] {
+            let row = of(Reason::State(reason));
+            assert_eq!((row.http.as_u16(), row.code, row.grpc), (http, code, grpc));
+            assert_eq!(row.category(), "state", "{reason:?}");
+        }
+        assert_eq!(of(Reason::MalformedRequest).category(), "common");
+    }
 }

@@ -20,6 +20,7 @@ mod reload;
 mod run;
 mod secrets;
 mod sidecar;
+mod state;
 
 /// What is counted in this process, without the label of the first sidecar that was started in it.
 fn counted(metrics: &Metrics) -> String {

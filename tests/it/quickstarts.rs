@@ -29,6 +29,11 @@ async fn the_page_about_bindings_does_what_it_says() {
 }
 
 #[tokio::test]
+async fn the_page_about_state_does_what_it_says() {
+    run("docs/state.md").await;
+}
+
+#[tokio::test]
 async fn the_page_about_messages_does_what_it_says() {
     run("docs/pubsub.md").await;
 }

@@ -3,7 +3,7 @@
 
 use dapr::dapr::proto::common::v1 as proto;
 use dapr::dapr::proto::common::v1::state_options::{StateConcurrency, StateConsistency};
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::request::{Concurrency, Options, Removal, Save};
 use super::{Change, Consistency, Metadata, Store};
@@ -17,7 +17,7 @@ const JSON: &str = "application/json";
 pub fn save(item: proto::StateItem) -> Result<Save, Error> {
     let metadata = item.metadata.into_iter().collect();
     let is_json = request_metadata::value(&metadata, "contentType") == Some(JSON);
-    if is_json && serde_json::from_slice::<IgnoredAny>(&item.value).is_err() {
+    if is_json && serde_json::from_slice::<&RawValue>(&item.value).is_err() {
         let text = format!(
             "the value of key {:?} is not JSON, as its type says",
             item.key

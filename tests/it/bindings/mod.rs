@@ -5,6 +5,7 @@ mod grpc_app;
 mod input;
 #[cfg(feature = "remote")]
 mod output;
+mod state;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -56,6 +56,12 @@ fn needs_token(route: RouteId, method: &Method) -> bool {
         | RouteId::BulkPublish
         | RouteId::Publish
         | RouteId::InvokeBinding
+        | RouteId::GetState
+        | RouteId::DeleteState
+        | RouteId::SaveState
+        | RouteId::BulkGetState
+        | RouteId::StateTransaction
+        | RouteId::QueryState
         | RouteId::Invoke
         | RouteId::Fallback => true,
     }

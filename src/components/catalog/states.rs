@@ -6,18 +6,26 @@ use super::{Host, is_first, listed_with_versions};
 use crate::components::metadata::Reader;
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
+#[cfg(feature = "postgres")]
+use crate::components::state::postgres::{Postgres, Version};
 use crate::components::state::{StateComponent, StateStore};
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
 enum StateType {
     InMemory,
+    PostgresV1,
+    PostgresV2,
 }
 
 /// Types with their versions, of which the first may be left out.
 #[rustfmt::skip] // One row a type.
 const STATE_TYPES: &[((&str, &str), StateType)] = &[
     (("state.in-memory", "v1"), StateType::InMemory),
+    (("state.postgres", "v1"), StateType::PostgresV1),
+    (("state.postgresql", "v1"), StateType::PostgresV1),
+    (("state.postgres", "v2"), StateType::PostgresV2),
+    (("state.postgresql", "v2"), StateType::PostgresV2),
 ];
 
 /// The types, for error texts.
@@ -51,7 +59,32 @@ pub(super) async fn build(
     let key_prefix = KeyPrefix::read(&mut reader)?;
     let store: Arc<dyn StateStore> = match state_type {
         StateType::InMemory => Arc::new(InMemory),
+        StateType::PostgresV1 => postgres(component, &mut reader, "v1").await?,
+        StateType::PostgresV2 => postgres(component, &mut reader, "v2").await?,
     };
     reader.warn_unknown();
     Ok(StateComponent { store, key_prefix })
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    version: &str,
+) -> Result<Arc<dyn StateStore>, Error> {
+    let version = match version {
+        "v2" => Version::V2,
+        _ => Version::V1,
+    };
+    let store = Postgres::start(component, reader, version).await?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+    _: &str,
+) -> Result<Arc<dyn StateStore>, Error> {
+    Err(Error::lacks("speak to PostgreSQL", "postgres"))
 }

@@ -13,6 +13,8 @@ use key_prefix::KeyPrefix;
 pub mod etag;
 pub mod in_memory;
 pub mod key_prefix;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 pub use etag::ETag;
 

@@ -58,7 +58,7 @@ pub(super) async fn build(
     let mut reader = Reader::new(component)?;
     let key_prefix = KeyPrefix::read(&mut reader)?;
     let store: Arc<dyn StateStore> = match state_type {
-        StateType::InMemory => Arc::new(InMemory),
+        StateType::InMemory => Arc::new(InMemory::default()),
         StateType::PostgresV1 => postgres(component, &mut reader, "v1").await?,
         StateType::PostgresV2 => postgres(component, &mut reader, "v2").await?,
     };

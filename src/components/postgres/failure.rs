@@ -60,11 +60,7 @@ impl Failure {
     }
 
     /// No connection.
-    pub(super) fn of_pool(
-        server: &str,
-        error: &PoolError<Error>,
-        limit: fmt::Arguments<'_>,
-    ) -> Self {
+    pub(super) fn of_pool(server: &str, error: &PoolError, limit: fmt::Arguments<'_>) -> Self {
         let unavailable = |text: String| Self {
             outcome: Outcome::Unavailable,
             text: format!("{server}: {text}"),

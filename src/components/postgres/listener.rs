@@ -46,32 +46,27 @@ impl Listener {
     ) -> Result<Self, Failure> {
         let failed = |error: tokio_postgres::Error| Failure::of(server, &error);
         let tls = settings.tls.clone();
-        let (client, connection) = settings.config.connect(tls).await.map_err(failed)?;
-        let mut listener = Self {
+        let (client, mut connection) = settings.config.connect(tls).await.map_err(failed)?;
+        let statements = channels
+            .iter()
+            .map(|name| format!("LISTEN {}", quoted(name)));
+        let statements = statements.collect::<Vec<_>>().join(";");
+        let mut early = VecDeque::new();
+        {
+            let mut listening = std::pin::pin!(client.batch_execute(&statements));
+            loop {
+                tokio::select! {
+                    done = &mut listening => break done.map_err(failed)?,
+                    said = said(&mut connection, server) => early.extend(said?),
+                }
+            }
+        }
+        Ok(Self {
             connection,
             _client: client,
             server: server.to_owned(),
-            early: VecDeque::new(),
-        };
-        let statements: Vec<_> = channels
-            .iter()
-            .map(|channel| format!("LISTEN {}", quoted(channel)))
-            .collect();
-        let statements = statements.join(";");
-        let Self {
-            connection,
-            _client: client,
             early,
-            ..
-        } = &mut listener;
-        let mut listening = std::pin::pin!(client.batch_execute(&statements));
-        loop {
-            tokio::select! {
-                done = &mut listening => break done.map_err(failed)?,
-                said = said(connection, server) => early.extend(said?),
-            }
-        }
-        Ok(listener)
+        })
     }
 
     /// What is said next, however long it takes. Dropping the future loses nothing.

@@ -1,4 +1,5 @@
-//! Messages over real brokers, on loopback: `tests/brokers.sh` gets them and names their folder.
+//! Messages over real brokers, and values in real databases, on loopback: `tests/brokers.sh` gets
+//! them and names their folder.
 //!
 //! Every message is counted from publisher to app: one that was accepted and never arrives fails
 //! its test, those that arrive more than once are printed.
@@ -13,8 +14,10 @@ mod counting;
 mod direct;
 mod faults;
 mod jetstream;
+mod postgres_server;
 mod proxy;
 mod rabbitmq;
 mod redis;
 mod servers;
 mod sidecar;
+mod state_postgres;

@@ -1,4 +1,5 @@
-//! Messages over real brokers and state in real stores, on loopback: `tests/brokers.sh` gets them and names their folder.
+//! Messages over real brokers, and values in real databases, on loopback: `tests/brokers.sh` gets
+//! them and names their folder.
 //!
 //! Every message is counted from publisher to app: one that was accepted and never arrives fails
 //! its test, those that arrive more than once are printed. Every write of state is in the books of
@@ -24,3 +25,4 @@ mod servers;
 mod sidecar;
 mod state_faults;
 mod state_load;
+mod state_postgres;

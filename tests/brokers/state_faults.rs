@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use sidegate::testing::eventually::eventually;
 
 use crate::faults::with_fields;
-use crate::postgres_server::{connection_string, postgres};
+use crate::postgres_server::{PostgresServer, connection_string};
 use crate::proxy::{Proxy, Weather};
 use crate::servers::Server;
 use crate::sidecar::Sidecar;
@@ -40,16 +40,19 @@ async fn redis() -> Store {
     }
 }
 
-async fn postgresql() -> Option<Store> {
-    Some(Store {
+async fn postgresql() -> Store {
+    Store {
         name: "PostgreSQL",
-        server: postgres().await?,
+        server: PostgresServer::start().await.server,
         component: |address| {
-            let connection = connection_string(address);
-            let fields = [("connectionString", connection.as_str()), ("timeout", "1s")];
+            let connection = connection_string(address, "");
+            let fields = [
+                ("connectionString", connection.as_str()),
+                ("timeout", "1s"),
+            ];
             component("state.postgresql", &fields)
         },
-    })
+    }
 }
 
 /// A component `store` without scopes.
@@ -134,10 +137,7 @@ async fn redis_loses_nothing_that_was_acknowledged() {
 
 #[tokio::test]
 async fn postgresql_loses_nothing_that_was_acknowledged() {
-    let Some(mut store) = postgresql().await else {
-        println!("skipped: no PostgreSQL on this machine");
-        return;
-    };
+    let mut store = postgresql().await;
     the_server_is_killed(&mut store).await;
     the_network_fails(&store).await;
     the_sidecar_is_killed(&store).await;

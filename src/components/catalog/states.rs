@@ -7,12 +7,16 @@ use crate::components::metadata::Reader;
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
 use crate::components::state::{StateComponent, StateStore, unserved};
+#[cfg(feature = "postgres")]
+use crate::components::state::postgres::{Postgres, Version};
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
 enum StateType {
     InMemory,
     Redis,
+    PostgresV1,
+    PostgresV2,
 }
 
 /// Types with their versions, of which the first may be left out.
@@ -20,6 +24,10 @@ enum StateType {
 const STATE_TYPES: &[((&str, &str), StateType)] = &[
     (("state.in-memory", "v1"), StateType::InMemory),
     (("state.redis", "v1"), StateType::Redis),
+    (("state.postgres", "v1"), StateType::PostgresV1),
+    (("state.postgresql", "v1"), StateType::PostgresV1),
+    (("state.postgres", "v2"), StateType::PostgresV2),
+    (("state.postgresql", "v2"), StateType::PostgresV2),
 ];
 
 /// The types, for error texts.
@@ -54,6 +62,8 @@ pub(super) async fn build(
     let store: Arc<dyn StateStore> = match state_type {
         StateType::InMemory => Arc::new(InMemory::default()),
         StateType::Redis => redis(component, &mut reader).await?,
+        StateType::PostgresV1 => postgres(component, &mut reader, "v1").await?,
+        StateType::PostgresV2 => postgres(component, &mut reader, "v2").await?,
     };
     unserved::name(component, &mut reader)?;
     reader.warn_unknown();
@@ -73,4 +83,27 @@ async fn redis(
 #[cfg(not(feature = "redis"))]
 async fn redis(_: &ResolvedComponent, _: &mut Reader<'_>) -> Result<Arc<dyn StateStore>, Error> {
     Err(Error::lacks("speak to Redis", "redis"))
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    version: &str,
+) -> Result<Arc<dyn StateStore>, Error> {
+    let version = match version {
+        "v2" => Version::V2,
+        _ => Version::V1,
+    };
+    let store = Postgres::start(component, reader, version).await?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+    _: &str,
+) -> Result<Arc<dyn StateStore>, Error> {
+    Err(Error::lacks("speak to PostgreSQL", "postgres"))
 }

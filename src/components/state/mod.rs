@@ -18,6 +18,8 @@ pub mod key_prefix;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub(super) mod unserved;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 pub use etag::ETag;
 

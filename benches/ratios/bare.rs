@@ -1,5 +1,6 @@
 //! The servers to compare with: each does the least that its task can be done with.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -39,6 +40,7 @@ pub(crate) async fn serve(arguments: &[&str]) {
         ["axum", port] => plain(port, secrets()).await,
         ["app", port] => plain(port, app()).await,
         ["bridge", port, redis, app] => bridge(port, redis, app.parse().unwrap()).await,
+        ["state", port, redis] => plain(port, state(redis).await).await,
         ["vault", port] => plain(port, vault()).await,
         ["kubernetes", port] => plain(port, kubernetes()).await,
         ["proxy", port, target] => plain(port, proxy(target.parse().unwrap())).await,
@@ -186,6 +188,40 @@ async fn deliver(client: redis::Client, app: SocketAddr) {
             });
         }
     }
+}
+
+/// Values in hashes of Redis, read and written as they are.
+async fn state(redis: &str) -> Router {
+    let client = redis::Client::open(format!("redis://{redis}")).unwrap();
+    let reading = client.get_multiplexed_async_connection().await.unwrap();
+    let writing = reading.clone();
+    let read = move |Path(key): Path<String>| {
+        let mut connection = reading.clone();
+        async move {
+            let fields: HashMap<String, Bytes> = connection.hgetall(key).await.unwrap();
+            (
+                [(header::CONTENT_TYPE, "application/json")],
+                fields["data"].clone(),
+            )
+        }
+    };
+    let write = move |Json(items): Json<Vec<Value>>| {
+        let mut connection = writing.clone();
+        async move {
+            for item in items {
+                let fields = [
+                    ("data", item["value"].to_string()),
+                    ("version", "1".to_owned()),
+                ];
+                let key = item["key"].as_str().unwrap();
+                let () = connection.hset_multiple(key, &fields).await.unwrap();
+            }
+            StatusCode::NO_CONTENT
+        }
+    };
+    Router::new()
+        .route("/v1.0/state/redis", post(write))
+        .route("/v1.0/state/redis/{key}", get(read))
 }
 
 /// A reverse proxy of hyper's own client and nothing else.

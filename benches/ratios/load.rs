@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-/// How many connections ask at once.
+/// How many connections ask at once, where nothing else is said.
 const CONNECTIONS: usize = 16;
 
 /// One kind of request to one server.
@@ -28,6 +28,8 @@ pub(crate) struct Load {
     pub(crate) status: u16,
     /// TLS, where the server has it.
     pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// How many connections ask at once.
+    pub(crate) connections: usize,
 }
 
 /// When to stop.
@@ -51,6 +53,7 @@ impl Load {
             request: request.into_bytes().into(),
             status: 200,
             tls: None,
+            connections: CONNECTIONS,
         }
     }
 
@@ -58,7 +61,7 @@ impl Load {
     pub(crate) async fn rate(&self, until: Until) -> f64 {
         let start = Instant::now();
         let mut clients = JoinSet::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..self.connections {
             clients.spawn(self.clone().client(start, until));
         }
         let mut answers = 0;
@@ -126,7 +129,7 @@ impl Load {
         loop {
             let done = match until {
                 Until::Elapsed(time) => start.elapsed() >= time,
-                Until::Count(count) => answers >= count.div_ceil(CONNECTIONS),
+                Until::Count(count) => answers >= count.div_ceil(self.connections),
             };
             if done {
                 return Ok(answers);

@@ -17,6 +17,7 @@ mod messages;
 mod peers;
 mod report;
 mod servers;
+mod state;
 mod stores;
 
 use std::path::PathBuf;

@@ -9,8 +9,7 @@ use serde_json::json;
 use super::load::{Load, Until};
 use super::report::Report;
 use super::servers::{Server, Stage, TOKEN, bare};
-use super::stores;
-use super::{messages, peers};
+use super::{messages, peers, state, stores};
 
 /// How often the two servers of a comparison take turns.
 const ROUNDS: usize = 9;
@@ -32,6 +31,7 @@ pub(crate) async fn all([program, image]: &[PathBuf; 2], report: &mut Report) {
     peers::measure(&stage, report).await;
     messages::measure(&stage, report).await;
     stores::measure(&stage, report).await;
+    state::measure(&stage, report).await;
     reviews(&stage, report).await;
 }
 

@@ -168,6 +168,18 @@ impl Stage {
         self.sidecar_with("messages", Some(app))
     }
 
+    /// A sidecar whose store `redis` keeps state in a server.
+    pub(crate) fn sidecar_of_state(&self, redis: SocketAddr) -> Server {
+        let component = format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: redis}}\n\
+             spec: {{type: state.redis, version: v1, \
+             metadata: [{{name: redisHost, value: '{redis}'}}]}}\n"
+        );
+        fs::create_dir(self.dir.path().join("state")).unwrap();
+        fs::write(self.dir.path().join("state/redis.yaml"), component).unwrap();
+        self.sidecar_with("state", None)
+    }
+
     /// The webhook.
     pub(crate) fn injector(&self) -> Server {
         let [webhook, health, metrics] = std::array::from_fn(|_| free_port());

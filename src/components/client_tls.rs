@@ -1,4 +1,4 @@
-//! The TLS settings of brokers: texts or files that become a client's configuration.
+//! The TLS settings of brokers and databases: texts or files that become a client's configuration.
 
 use rustls::ClientConfig;
 
@@ -10,6 +10,9 @@ use crate::tls::client_identity::ClientIdentity;
 
 /// The largest file of certificates.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// What a setting may be, for error texts.
+pub(super) const ACCEPTED: &str = "a text in PEM form or the path of a file with one";
 
 /// The names of the settings of one kind of broker.
 #[derive(Clone, Copy, Debug)]
@@ -79,20 +82,24 @@ async fn pem(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<Secre
     let Some(text) = reader.text(&[name])?.filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    if text.contains("-----BEGIN") {
-        return Ok(Some(Secret::new(text)));
-    }
     // The value may be anything, so that no message shows it.
     let invalid = || metadata::Error::Invalid {
         name,
-        accepted: "a text in PEM form or the path of a file with one",
+        accepted: ACCEPTED,
     };
-    let file = tokio::fs::metadata(text).await.map_err(|_| invalid())?;
-    if !file.is_file() || file.len() > MAX_FILE_BYTES {
-        return Err(invalid().into());
+    Ok(Some(load(text).await.ok_or_else(invalid)?))
+}
+
+/// A text in PEM form, or what is in the file at a path.
+pub(super) async fn load(text: &str) -> Option<Secret> {
+    if text.contains("-----BEGIN") {
+        return Some(Secret::new(text));
     }
-    let text = tokio::fs::read_to_string(text).await;
-    Ok(Some(Secret::new(text.map_err(|_| invalid())?)))
+    let file = tokio::fs::metadata(text).await.ok()?;
+    if !file.is_file() || file.len() > MAX_FILE_BYTES {
+        return None;
+    }
+    tokio::fs::read_to_string(text).await.ok().map(Secret::new)
 }
 
 #[cfg(test)]

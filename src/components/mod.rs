@@ -8,7 +8,19 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(
+    feature = "nats",
+    feature = "postgres",
+    feature = "rabbitmq",
+    feature = "redis"
+))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
+    allow(
+        dead_code,
+        reason = "a database names its certificates in its connection string"
+    )
+)]
 mod client_tls;
 pub mod configuration;
 #[cfg(feature = "remote")]
@@ -26,6 +38,8 @@ mod nats;
 #[cfg(any(feature = "rabbitmq", feature = "nats"))]
 mod pauses;
 pub mod pluggable;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod pubsub;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;

@@ -1,7 +1,7 @@
-//! Runs the `## Try it` part of a page of documentation as it is written.
+//! Runs the `## Try it` part of a page of documentation, or another one, as it is written.
 //!
-//! In an empty folder: a block ```` ```yaml ```` whose first line is a comment with a path is
-//! written to that file; the blocks ```` ```sh ```` are run in order by one shell, which ends with
+//! In an empty folder: a block ```` ```yaml ````, ```` ```python ```` or ```` ```javascript ````,
+//! whose first line is a comment with a path, is written to that file; the blocks ```` ```sh ```` are run in order by one shell, which ends with
 //! the first command that fails; each line of a block ```` ```text ```` has to be a line of what
 //! they print, in that order.
 
@@ -16,6 +16,20 @@ use tokio::process::Command;
 /// Far above what a slow machine needs: it only keeps a broken page from hanging.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The heading of the part that most pages have.
+const TRY_IT: &str = "## Try it";
+
+/// A part of a page.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The page, as a path from the root of the tree.
+    pub page: &'a str,
+    /// The line with the heading of the part. What `## Try it` writes to files is there as well.
+    pub heading: &'a str,
+    /// Texts, such as names of images, in whose place a test has others.
+    pub replacing: &'a [(&'a str, &'a str)],
+}
+
 /// A quickstart in pieces.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Quickstart {
@@ -29,9 +43,29 @@ struct Quickstart {
 ///
 /// Panics where something is other than the page says. Whatever the page leaves running is ended.
 pub async fn run(page: &str, programs: &[PathBuf], variables: &[(&str, &str)]) {
+    let part = Part {
+        page,
+        heading: TRY_IT,
+        replacing: &[],
+    };
+    run_part(part, programs, variables).await;
+}
+
+/// The same with any part of a page.
+pub async fn run_part(part: Part<'_>, programs: &[PathBuf], variables: &[(&str, &str)]) {
+    let page = part.page;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
-    let text = std::fs::read_to_string(path).unwrap();
-    let quickstart = Quickstart::parse(&text);
+    let mut text = std::fs::read_to_string(path).unwrap();
+    for (written, meant) in part.replacing {
+        assert!(text.contains(written), "{page} has no {written:?}");
+        text = text.replace(written, meant);
+    }
+    let mut quickstart = Quickstart::parse(&text, part.heading);
+    if part.heading != TRY_IT {
+        quickstart
+            .files
+            .extend(Quickstart::parse(&text, TRY_IT).files);
+    }
     assert!(!quickstart.script.is_empty(), "{page} has nothing to try");
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in &quickstart.files {
@@ -81,11 +115,11 @@ fn search_path(programs: &[PathBuf]) -> OsString {
 }
 
 impl Quickstart {
-    fn parse(page: &str) -> Self {
+    fn parse(page: &str, heading: &str) -> Self {
         let mut quickstart = Self::default();
         let mut lines = page
             .lines()
-            .skip_while(|line| *line != "## Try it")
+            .skip_while(|line| *line != heading)
             .skip(1)
             .take_while(|line| !line.starts_with("## "));
         while let Some(line) = lines.next() {
@@ -94,8 +128,8 @@ impl Quickstart {
             };
             let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
             match kind {
-                "yaml" => {
-                    let name = block[0].trim_start_matches('#').trim();
+                "yaml" | "python" | "javascript" => {
+                    let name = block[0].trim_start_matches(['#', '/']).trim();
                     let content = format!("{}\n", block.join("\n"));
                     quickstart.files.push((name.to_owned(), content));
                 }
@@ -120,13 +154,17 @@ mod tests {
     #[test]
     fn takes_the_blocks_under_its_heading() {
         let page = "# Page\n```sh\nnot this\n```\n## Try it\nText.\n\n```yaml\n# a/b.yaml\nk: v\n\
-                    ```\n```sh\none\n```\n```sh\ntwo\n```\n\
+                    ```\n```javascript\n// c.js\nd();\n```\n```sh\none\n```\n```sh\ntwo\n```\n\
                     ```text\nprinted\n```\n## Then\n```sh\nnor this\n```\n";
         let expected = Quickstart {
-            files: vec![("a/b.yaml".to_owned(), "# a/b.yaml\nk: v\n".to_owned())],
+            files: vec![
+                ("a/b.yaml".to_owned(), "# a/b.yaml\nk: v\n".to_owned()),
+                ("c.js".to_owned(), "// c.js\nd();\n".to_owned()),
+            ],
             script: "one\ntwo\n".to_owned(),
             expected: vec!["printed".to_owned()],
         };
-        assert_eq!(Quickstart::parse(page), expected);
+        assert_eq!(Quickstart::parse(page, TRY_IT), expected);
+        assert_eq!(Quickstart::parse(page, "## Then").script, "nor this\n");
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::VerifierBuilderError,
@@ -21,6 +22,8 @@ pub struct Trust {
     pub roots: Option<String>,
     /// The name that the certificate has to be for, in place of the host of the address.
     pub server_name: Option<String>,
+    /// Takes a certificate for whatever name, as long as it is of the CA.
+    pub any_name: bool,
     /// Takes every certificate. Whoever can take over the address then gets what is sent.
     pub skip_verification: bool,
 }
@@ -81,6 +84,9 @@ fn verifier(
         return Ok(ruled_by(Rule::Any));
     }
     let roots = Arc::new(roots(trust.roots.as_deref())?);
+    if trust.any_name {
+        return Ok(ruled_by(Rule::OfAuthority(roots)));
+    }
     let verifier =
         WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider)).build()?;
     let Some(name) = &trust.server_name else {
@@ -124,6 +130,8 @@ struct Verifier {
 enum Rule {
     /// Any certificate.
     Any,
+    /// One of a CA, for whatever name.
+    OfAuthority(Arc<RootCertStore>),
     /// One for another name than that of the address.
     For(ServerName<'static>, Arc<WebPkiServerVerifier>),
 }
@@ -139,6 +147,12 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match &self.rule {
             Rule::Any => Ok(ServerCertVerified::assertion()),
+            Rule::OfAuthority(roots) => {
+                let parsed = ParsedCertificate::try_from(end_entity)?;
+                let all = self.algorithms.all;
+                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, all)?;
+                Ok(ServerCertVerified::assertion())
+            }
             Rule::For(name, verifier) => {
                 verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
             }

@@ -14,6 +14,15 @@ pub(crate) async fn build(
     component_type: &str,
     properties: &[(&str, &str)],
 ) -> Result<Backend, Error> {
+    build_version(component_type, "v1", properties).await
+}
+
+/// The same of a version of the type.
+pub(crate) async fn build_version(
+    component_type: &str,
+    version: &str,
+    properties: &[(&str, &str)],
+) -> Result<Backend, Error> {
     let property = |&(name, value): &(&str, &str)| ResolvedProperty {
         name: name.to_owned(),
         value: Secret::new(value),
@@ -22,7 +31,7 @@ pub(crate) async fn build(
     let component = ResolvedComponent {
         name: "c".to_owned(),
         component_type: component_type.to_owned(),
-        version: "v1".to_owned(),
+        version: version.to_owned(),
         properties: properties.iter().map(property).collect(),
     };
     let host = Host {

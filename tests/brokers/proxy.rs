@@ -17,6 +17,8 @@ pub(crate) enum Weather {
     Fair,
     /// In each direction of a connection at most this many bytes arrive in ten milliseconds.
     Slow(usize),
+    /// What is sent to the server arrives, and nothing that it answers.
+    Unanswered,
     /// Nothing arrives, and nobody is told: connections stay and hang.
     Silent,
     /// Connections break, and new ones end at once.
@@ -84,15 +86,17 @@ async fn one(near: TcpStream, server: SocketAddr, mut weather: watch::Receiver<W
     tokio::select! {
         _ = weather.wait_for(|weather| *weather == Weather::Cut) => {}
         // Whoever ends it first ends it.
-        _ = carry(near_in, far_out, there) => {}
-        _ = carry(far_in, near_out, back) => {}
+        _ = carry(near_in, far_out, there, &[Weather::Silent]) => {}
+        _ = carry(far_in, near_out, back, &[Weather::Silent, Weather::Unanswered]) => {}
     }
 }
 
+/// Carries one direction of a connection, and waits in these sorts of weather.
 async fn carry(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    waits: &[Weather],
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut ticks = interval(TICK);
@@ -105,9 +109,7 @@ async fn carry(
         if read == 0 {
             return Ok(());
         }
-        let _ = weather
-            .wait_for(|weather| *weather != Weather::Silent)
-            .await;
+        let _ = weather.wait_for(|weather| !waits.contains(weather)).await;
         let is_slow = matches!(*weather.borrow(), Weather::Slow(_));
         if is_slow {
             ticks.tick().await;

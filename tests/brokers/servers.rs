@@ -160,6 +160,12 @@ pub(crate) fn installed(path: &str) -> PathBuf {
     Path::new(&folder).join(path)
 }
 
+/// A program that `tests/stores.sh` installed, where it could.
+pub(crate) fn installed_for_stores(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("STORE_SERVERS")?;
+    Some(Path::new(&folder).join(name)).filter(|program| program.exists())
+}
+
 /// A program of the brokers' packages, with the libraries that they bring.
 pub(crate) fn program(name: &str) -> Command {
     let programs = installed("usr/bin");
@@ -178,7 +184,7 @@ fn search_path(first: PathBuf, inherited: &OsString) -> OsString {
 }
 
 /// `usr/lib/x86_64-linux-gnu`, or what another machine calls it.
-fn libraries() -> OsString {
+pub(crate) fn libraries() -> OsString {
     let folders = std::fs::read_dir(installed("usr/lib")).unwrap();
     let folders = folders.map(|folder| folder.unwrap().path());
     std::env::join_paths(folders.filter(|folder| folder.to_string_lossy().ends_with("-gnu")))

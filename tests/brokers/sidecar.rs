@@ -22,13 +22,28 @@ impl Sidecar {
         Self::with_environment(app, resources, &[]).await
     }
 
+    /// The same without an app and with more flags.
+    pub(crate) async fn with_flags(resources: &str, flags: &[&str]) -> Self {
+        Self::run(None, resources, &[], flags).await
+    }
+
     /// The same with more of an environment.
     pub(crate) async fn with_environment(
         app: Option<SocketAddr>,
         resources: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::run(app, resources, environment, &[]).await
+    }
+
+    async fn run(
+        app: Option<SocketAddr>,
+        resources: &str,
+        environment: &[(&str, &str)],
+        flags: &[&str],
+    ) -> Self {
         let resources = resources.to_owned();
+        let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         let environment: Vec<_> = environment.iter().map(owned).collect();
         let server = Server::run(move |address, folder| {
@@ -42,6 +57,7 @@ impl Sidecar {
                 .args(["--dapr-http-port", &address.port().to_string()])
                 .arg("--resources-path")
                 .arg(path)
+                .args(&flags)
                 .env_clear()
                 .envs(environment.iter().map(|(name, value)| (name, value)));
             if let Some(app) = app {
@@ -53,6 +69,16 @@ impl Sidecar {
         let sidecar = Self(server);
         sidecar.is_ready().await;
         sidecar
+    }
+
+    /// Where its HTTP API is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// What it logged so far.
+    pub(crate) fn printed(&self) -> String {
+        self.0.printed()
     }
 
     /// Kills it, without a chance to settle anything.

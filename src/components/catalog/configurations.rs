@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use super::{Host, contains, listed, named};
 use crate::components::configuration::ConfigurationStore;
+#[cfg(feature = "postgres")]
+use crate::components::configuration::postgres::Postgres;
+use crate::components::metadata::Reader;
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
-enum ConfigurationType {}
+enum ConfigurationType {
+    Postgres,
+}
 
 #[rustfmt::skip] // One row a type.
 const CONFIGURATION_TYPES: &[(&str, ConfigurationType)] = &[
+    ("configuration.postgres", ConfigurationType::Postgres),
+    ("configuration.postgresql", ConfigurationType::Postgres),
 ];
 
 /// The types, for error texts.
@@ -27,8 +34,30 @@ pub(super) async fn build(
     component: &ResolvedComponent,
     _host: Host<'_>,
 ) -> Result<Arc<dyn ConfigurationStore>, Error> {
-    match named(CONFIGURATION_TYPES, component) {
-        None => Err(Error::unknown("configuration store", component, types())),
-        Some(found) => match found {},
-    }
+    let Some(found) = named(CONFIGURATION_TYPES, component) else {
+        return Err(Error::unknown("configuration store", component, types()));
+    };
+    let mut reader = Reader::new(component)?;
+    let store = match found {
+        ConfigurationType::Postgres => postgres(component, &mut reader).await?,
+    };
+    reader.warn_unknown();
+    Ok(store)
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+) -> Result<Arc<dyn ConfigurationStore>, Error> {
+    let store = Postgres::start(component, reader).await?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+) -> Result<Arc<dyn ConfigurationStore>, Error> {
+    Err(Error::lacks("speak to PostgreSQL", "postgres"))
 }

@@ -7,14 +7,15 @@ use crate::components::metadata::Reader;
 use crate::components::state::encrypted::{Encrypted, Keys};
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
-#[cfg(feature = "sqlite")]
-use crate::components::state::sqlite::Sqlite;
-use crate::components::state::{StateComponent, StateStore};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::state::{StateComponent, StateStore, unserved};
+use crate::components::{Error, ResolvedComponent, pluggable};
 
 #[derive(Clone, Copy)]
 enum StateType {
     InMemory,
+    PostgresV1,
+    PostgresV2,
+    Redis,
     Sqlite,
 }
 
@@ -22,6 +23,11 @@ enum StateType {
 #[rustfmt::skip] // One row a type.
 const STATE_TYPES: &[((&str, &str), StateType)] = &[
     (("state.in-memory", "v1"), StateType::InMemory),
+    (("state.postgres", "v1"), StateType::PostgresV1),
+    (("state.postgres", "v2"), StateType::PostgresV2),
+    (("state.postgresql", "v1"), StateType::PostgresV1),
+    (("state.postgresql", "v2"), StateType::PostgresV2),
+    (("state.redis", "v1"), StateType::Redis),
     (("state.sqlite", "v1"), StateType::Sqlite),
 ];
 
@@ -58,22 +64,70 @@ pub(super) async fn build(
     Ok(built)
 }
 
-async fn plain(component: &ResolvedComponent, _host: Host<'_>) -> Result<StateComponent, Error> {
+async fn plain(component: &ResolvedComponent, host: Host<'_>) -> Result<StateComponent, Error> {
     let Some(state_type) = of(component) else {
-        return Err(Error::unknown("state store", component, types()));
+        let unknown = Error::unknown("state store", component, types());
+        return pluggable::state(component, host, unknown).await;
     };
     let mut reader = Reader::new(component)?;
     let key_prefix = KeyPrefix::read(&mut reader)?;
     let store: Arc<dyn StateStore> = match state_type {
         StateType::InMemory => Arc::new(InMemory::default()),
+        StateType::PostgresV1 | StateType::PostgresV2 => {
+            postgres(component, &mut reader, state_type).await?
+        }
+        StateType::Redis => redis(component, &mut reader).await?,
         StateType::Sqlite => sqlite(&mut reader).await?,
     };
+    unserved::name(component, &mut reader)?;
     reader.warn_unknown();
     Ok(StateComponent { store, key_prefix })
 }
 
+#[cfg(feature = "postgres")]
+async fn postgres(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    state_type: StateType,
+) -> Result<Arc<dyn StateStore>, Error> {
+    use crate::components::state::postgres::{Postgres, Version};
+
+    let version = match state_type {
+        StateType::PostgresV2 => Version::V2,
+        _ => Version::V1,
+    };
+    let store = Postgres::start(component, reader, version).await?;
+    Ok(Arc::new(store))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+    _: StateType,
+) -> Result<Arc<dyn StateStore>, Error> {
+    Err(Error::lacks("speak to PostgreSQL", "postgres"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+) -> Result<Arc<dyn StateStore>, Error> {
+    use crate::components::state::redis::RedisHashes;
+
+    Ok(Arc::new(RedisHashes::start(component, reader).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &ResolvedComponent, _: &mut Reader<'_>) -> Result<Arc<dyn StateStore>, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
+}
+
 #[cfg(feature = "sqlite")]
 async fn sqlite(reader: &mut Reader<'_>) -> Result<Arc<dyn StateStore>, Error> {
+    use crate::components::state::sqlite::Sqlite;
+
     Ok(Arc::new(Sqlite::open(reader).await?))
 }
 

@@ -6,6 +6,9 @@ use async_trait::async_trait;
 
 use super::message::Metadata;
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
+
 /// An item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {

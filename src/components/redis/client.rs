@@ -1,68 +1,46 @@
-//! Connections to a server.
+//! What sends commands, again where that is right, until they are answered.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisConnectionInfo, RedisError, Value,
-};
-use tokio::sync::Mutex;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use redis::{Cmd, FromRedisValue, Value};
+use tokio::time::sleep;
 
-use super::failure::{failure, is_of_connection, is_passing};
-use super::hosts::Host;
-use super::settings::{Login, Settings};
-use super::{sentinel, socket};
+use super::connection::Connection;
+use super::errand::{Errand, Next, Repeat};
+use super::line::Confirm;
+use super::script::Script;
+use super::servers::Servers;
+use super::settings::Settings;
+use super::slots::Slot;
 use crate::components::message::BrokerError;
 
-/// How many commands wait for their turn on a connection.
-const QUEUE: usize = 256;
+/// How often a command follows servers that send it to others.
+const MOST_DETOURS: u32 = 8;
 
-/// A connection, which many may use at once. It ends with its last clone.
-#[derive(Clone)]
-pub(in crate::components) struct Connection {
-    commands: MultiplexedConnection,
-    server: Arc<str>,
-    /// What carries them. Dropped, it ends.
-    driver: Arc<JoinSet<()>>,
-}
-
-impl Connection {
-    /// What takes commands, for as long as the connection is there.
-    pub(in crate::components) fn commands(&mut self) -> &mut MultiplexedConnection {
-        &mut self.commands
-    }
-
-    /// The server, for texts.
-    pub(in crate::components) fn server(&self) -> &str {
-        &self.server
-    }
-}
-
-/// Whether a command may be sent again that may have reached the server already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::components) enum Repeat {
-    /// It may: twice is as good as once, or better than not at all.
-    Allowed,
-    /// It may not.
-    Denied,
-}
-
-/// A server, with a connection that all short commands share.
+/// A server or a cluster, with one connection to each server that all short commands share.
 pub(in crate::components) struct Client {
-    settings: Settings,
-    shared: Mutex<Option<Connection>>,
+    settings: Arc<Settings>,
+    servers: Servers,
+    script: Option<Script>,
 }
 
 impl Client {
     /// A client that connects when it is first needed.
     pub(in crate::components) fn new(settings: Settings) -> Self {
+        let settings = Arc::new(settings);
         Self {
+            servers: Servers::new(&settings),
             settings,
-            shared: Mutex::new(None),
+            script: None,
+        }
+    }
+
+    /// The same, which sends the script again to servers that lost it.
+    pub(in crate::components) fn with_script(self, script: Script) -> Self {
+        Self {
+            script: Some(script),
+            ..self
         }
     }
 
@@ -76,9 +54,22 @@ impl Client {
         &self,
         wait: Duration,
     ) -> Result<Connection, BrokerError> {
+        self.open_to(None, wait).await
+    }
+
+    /// The same, to the server that has a key.
+    pub(in crate::components) async fn open_for(
+        &self,
+        key: &str,
+        wait: Duration,
+    ) -> Result<Connection, BrokerError> {
+        self.open_to(Some(Slot::of(key.as_bytes())), wait).await
+    }
+
+    async fn open_to(&self, slot: Option<Slot>, wait: Duration) -> Result<Connection, BrokerError> {
         let limit = self.settings.answer_timeout.map(|limit| limit + wait);
-        let opened = self.connect(limit).await;
-        opened.map_err(|(host, error)| failure(&error, &host.to_string()))
+        let line = self.servers.line(slot, Confirm::Primary).await?;
+        Ok(line.open(limit).await?)
     }
 
     /// The answer to a command.
@@ -87,23 +78,22 @@ impl Client {
         command: &Cmd,
         repeat: Repeat,
     ) -> Result<T, BrokerError> {
-        let answered = self.answer(Request::One(command), repeat).await?;
-        let parsed = redis::from_redis_value(answered);
+        let errands = vec![Errand::new(0, command, repeat)];
+        let mut answers = self.answers(errands, Confirm::Primary).await;
+        let answer = answers.pop().unwrap_or_else(|| Err(unanswered()))?;
+        let parsed = redis::from_redis_value(answer);
         parsed.map_err(|error| BrokerError::Refused(error.to_string()))
     }
 
-    /// The answers to several commands that are sent together.
-    pub(in crate::components) async fn ask_all(
+    /// The answers to several commands, in their order. Those to one server are sent together.
+    pub(in crate::components) async fn ask_each(
         &self,
-        commands: &Pipeline,
-    ) -> Result<Vec<Value>, BrokerError> {
-        match self
-            .answer(Request::Several(commands), Repeat::Allowed)
-            .await?
-        {
-            Value::Array(answers) => Ok(answers),
-            _ => Err(BrokerError::Refused("no list of answers".to_owned())),
-        }
+        commands: &[(Cmd, Repeat)],
+        confirm: Confirm,
+    ) -> Vec<Result<Value, BrokerError>> {
+        let errands = commands.iter().enumerate();
+        let errands = errands.map(|(at, (command, repeat))| Errand::new(at, command, *repeat));
+        self.answers(errands.collect(), confirm).await
     }
 
     /// The server, for texts.
@@ -111,132 +101,71 @@ impl Client {
         self.settings.hosts[0].to_string()
     }
 
-    async fn answer(&self, request: Request<'_>, repeat: Repeat) -> Result<Value, BrokerError> {
-        let retries = self.settings.retries;
-        let mut failures = 0;
-        loop {
-            let (server, error, was_sent) = match self.shared().await {
-                Ok(connection) => match self.send(request, &connection).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(error) => (connection.server.to_string(), error, true),
-                },
-                Err((host, error)) => (host.to_string(), error, false),
-            };
-            failures += 1;
-            let may_repeat = repeat == Repeat::Allowed || !was_sent;
-            if failures > retries.most || !may_repeat || !is_passing(&error) {
-                return Err(failure(&error, &server));
-            }
-            sleep(retries.pause(failures)).await;
-        }
-    }
-
-    async fn send(
+    /// Whether one command may have all these keys.
+    pub(in crate::components) fn are_together<'a>(
         &self,
-        request: Request<'_>,
-        connection: &Connection,
-    ) -> Result<Value, RedisError> {
-        let mut commands = connection.commands.clone();
-        let answered = match request {
-            Request::One(command) => commands.send_packed_command(command).await,
-            Request::Several(pipeline) => commands
-                .send_packed_commands(pipeline, 0, pipeline.len())
-                .await
-                .map(Value::Array),
+        keys: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
+        let mut slots = keys.into_iter().map(|key| Slot::of(key.as_bytes()));
+        let first = slots.next();
+        !self.servers.is_cluster() || slots.all(|slot| Some(slot) == first)
+    }
+
+    async fn answers(
+        &self,
+        mut errands: Vec<Errand<'_>>,
+        confirm: Confirm,
+    ) -> Vec<Result<Value, BrokerError>> {
+        let mut answers: Vec<_> = errands.iter().map(|_| Err(unanswered())).collect();
+        let retries = self.settings.retries;
+        // One server alone sends nobody away; it can lack the script.
+        let most_detours = if self.servers.is_cluster() {
+            MOST_DETOURS
+        } else {
+            1
         };
-        let answered = answered.and_then(|answer| match request {
-            Request::One(_) => answer.extract_error(),
-            Request::Several(_) => Ok(answer),
-        });
-        if answered.as_ref().is_err_and(is_of_connection) {
-            self.forget(connection).await;
-        }
-        answered
-    }
-
-    /// The shared connection. Those who come while it is opened wait for it.
-    async fn shared(&self) -> Result<Connection, (Host, RedisError)> {
-        let mut shared = self.shared.lock().await;
-        if let Some(connection) = &*shared {
-            return Ok(connection.clone());
-        }
-        let connection = self.connect(self.settings.answer_timeout).await?;
-        Ok(shared.insert(connection).clone())
-    }
-
-    /// The next command opens another.
-    async fn forget(&self, connection: &Connection) {
-        let mut shared = self.shared.lock().await;
-        if shared
-            .as_ref()
-            .is_some_and(|shared| Arc::ptr_eq(&shared.driver, &connection.driver))
-        {
-            *shared = None;
-        }
-    }
-
-    /// A connection to the primary, or to the first host that is there.
-    async fn connect(&self, limit: Option<Duration>) -> Result<Connection, (Host, RedisError)> {
-        let settings = &self.settings;
-        let found;
-        let hosts = match &settings.sentinel {
-            Some(sentinel) => {
-                found = [sentinel::primary(settings, sentinel).await?];
-                &found[..]
+        let (mut failures, mut detours) = (0, 0);
+        while !errands.is_empty() {
+            let since = Instant::now();
+            let (mut fails, mut turns, mut doubts) = (false, false, false);
+            let mut again = Vec::new();
+            for (errand, answer) in self.servers.deliver(errands, confirm).await {
+                let at = errand.at;
+                let miss = match answer {
+                    Ok(answer) => {
+                        answers[at] = Ok(answer);
+                        continue;
+                    }
+                    Err(miss) => miss,
+                };
+                doubts |= miss.doubts_owner();
+                match errand.after(&miss, self.script.as_ref()) {
+                    Next::Now(errand) if detours < most_detours => {
+                        turns = true;
+                        again.push(errand);
+                    }
+                    Next::Later(errand) if failures < retries.most => {
+                        fails = true;
+                        again.push(errand);
+                    }
+                    _ => answers[at] = Err(miss.into()),
+                }
             }
-            None => &settings.hosts[..],
-        };
-        let mut last = None;
-        for host in hosts {
-            match connect(settings, host, &settings.login, settings.database, limit).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = Some((host.clone(), error)),
+            errands = again;
+            detours += u32::from(turns);
+            if doubts {
+                self.servers.refresh(since).await;
+            }
+            if fails {
+                failures += 1;
+                sleep(retries.pause(failures)).await;
             }
         }
-        Err(last.expect("there is at least one host"))
+        answers
     }
 }
 
-#[derive(Clone, Copy)]
-enum Request<'a> {
-    One(&'a Cmd),
-    Several(&'a Pipeline),
-}
-
-/// A connection that is let in and has chosen its database.
-pub(super) async fn connect(
-    settings: &Settings,
-    host: &Host,
-    login: &Login,
-    database: i64,
-    limit: Option<Duration>,
-) -> Result<Connection, RedisError> {
-    let mut info = RedisConnectionInfo::default().set_db(database);
-    if let Some(user) = &login.user {
-        info = info.set_username(user);
-    }
-    if let Some(password) = &login.password {
-        // Exposed to the server that it is for.
-        info = info.set_password(password.expose());
-    }
-    let config = AsyncConnectionConfig::new()
-        .set_response_timeout(limit)
-        .set_pipeline_buffer_size(QUEUE);
-    let opening = async {
-        let stream = socket::open(host, settings.tls.as_ref()).await?;
-        MultiplexedConnection::new_with_config(&info, stream, config).await
-    };
-    let (commands, driving) = match settings.dial_timeout {
-        Some(limit) => timeout(limit, opening)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??,
-        None => opening.await?,
-    };
-    let mut driver = JoinSet::new();
-    driver.spawn(driving);
-    Ok(Connection {
-        commands,
-        server: host.to_string().into(),
-        driver: Arc::new(driver),
-    })
+/// No errand stays without an answer.
+fn unanswered() -> BrokerError {
+    BrokerError::Unavailable("no answer".to_owned())
 }

@@ -6,7 +6,7 @@ use std::fmt;
 const PORT: u16 = 6379;
 
 /// The host and the port of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Host {
     pub(super) name: String,
     pub(super) port: u16,
@@ -40,6 +40,21 @@ impl Host {
             .split(',')
             .map(|host| Self::parse(host.trim(), port))
             .collect()
+    }
+
+    /// A server that another one of its cluster names, where it knows more than the port.
+    pub(super) fn beside(&self, name: &str, port: u16) -> Self {
+        let is_known = !matches!(name, "" | "?");
+        Self {
+            name: if is_known { name } else { &self.name }.to_owned(),
+            port,
+        }
+    }
+
+    /// The server that a redirection names: all before the last colon is its name.
+    pub(super) fn redirected(&self, address: &str) -> Option<Self> {
+        let (name, port) = address.rsplit_once(':')?;
+        Some(self.beside(name, parse_port(port)?))
     }
 
     fn parse(text: &str, port: Option<u16>) -> Result<Self, HostError> {
@@ -116,6 +131,22 @@ mod tests {
             ("127.0.0.1", None, "127.0.0.1:6379"),
         ] {
             assert_eq!(parse(hosts, port).as_deref(), Ok(expected), "{hosts}");
+        }
+    }
+
+    #[test]
+    fn follows_redirections() {
+        let asked = Host::parse("redis", None).unwrap();
+        for (address, expected) in [
+            ("10.0.0.1:7000", Some("10.0.0.1:7000")),
+            ("::1:7000", Some("[::1]:7000")),
+            (":7000", Some("redis:7000")),
+            ("?:7000", Some("redis:7000")),
+            ("redis", None),
+            ("redis:x", None),
+        ] {
+            let host = asked.redirected(address).map(|host| host.to_string());
+            assert_eq!(host.as_deref(), expected, "{address}");
         }
     }
 

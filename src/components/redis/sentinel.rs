@@ -2,20 +2,18 @@
 
 use redis::RedisError;
 
-use super::client::connect;
+use super::connection::connect;
+use super::failure::Unreached;
 use super::hosts::Host;
 use super::settings::{Sentinel, Settings};
 
 /// The primary, as the first sentinel says that knows it.
-pub(super) async fn primary(
-    settings: &Settings,
-    sentinel: &Sentinel,
-) -> Result<Host, (Host, RedisError)> {
+pub(super) async fn primary(settings: &Settings, sentinel: &Sentinel) -> Result<Host, Unreached> {
     let mut last = None;
     for host in &settings.hosts {
         match ask(settings, sentinel, host).await {
             Ok(primary) => return Ok(primary),
-            Err(error) => last = Some((host.clone(), error)),
+            Err(error) => last = Some(Unreached::new(host, error)),
         }
     }
     Err(last.expect("there is at least one host"))

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::hosts::Host;
 use crate::base::back_off;
+use crate::base::duration::parse_go_duration;
 use crate::base::secret::Secret;
 use crate::components::client_tls::{self, Names};
 use crate::components::metadata::{self, Reader};
@@ -73,6 +74,8 @@ pub(in crate::components) struct Settings {
     /// The server, or others that are asked in turn; with `sentinel`, those that know it.
     pub(super) hosts: Vec<Host>,
     pub(super) sentinel: Option<Sentinel>,
+    /// Whether the hosts are of a cluster, which tells of all its servers.
+    pub(super) is_cluster: bool,
     pub(super) login: Login,
     pub(super) database: i64,
     pub(super) tls: Option<Arc<ClientConfig>>,
@@ -100,14 +103,14 @@ impl Settings {
         )?;
         let port = reader.text(&["redisPort"])?;
         let hosts = Host::parse_all(hosts, port).map_err(|error| Error::Init(error.to_string()))?;
+        let sentinel = sentinel(reader)?;
+        let is_cluster = is_cluster(reader, sentinel.as_ref())?;
         let settings = Self {
             hosts,
-            sentinel: sentinel(reader)?,
+            sentinel,
+            is_cluster,
             login: login(reader, &["redisUsername"], &["redisPassword"])?,
-            database: reader
-                .number(&["redisDB"], 0..=MAX_DATABASES)?
-                .unwrap_or(0)
-                .into(),
+            database: database(component, reader, is_cluster)?,
             tls: tls(component, reader).await?,
             dial_timeout: limit(reader, "dialTimeout", Duration::from_secs(5))?,
             answer_timeout: answer_timeout(reader)?,
@@ -129,14 +132,42 @@ fn refuse_unserved(reader: &mut Reader<'_>) -> Result<(), Error> {
             return Err(Error::Init(text));
         }
     }
-    let kind = reader.text(&["redisType"])?.unwrap_or("node");
-    if !matches!(kind.to_lowercase().as_str(), "" | "node") {
-        // The one other value of Dapr's, `cluster`, with it.
-        let text = "the value of \"redisType\" is not served by this build; accepted is \"node\", \
-                    one server, or with \"failover\" the primary that sentinels name";
-        return Err(Error::Init(text.to_owned()));
-    }
     Ok(())
+}
+
+fn is_cluster(reader: &mut Reader<'_>, sentinel: Option<&Sentinel>) -> Result<bool, Error> {
+    let kind = reader.text(&["redisType"])?.unwrap_or_default();
+    match (kind.to_lowercase().as_str(), sentinel) {
+        ("" | "node", _) => Ok(false),
+        ("cluster", None) => Ok(true),
+        ("cluster", Some(_)) => Err(Error::Init(
+            "\"failover\" and the value \"cluster\" of \"redisType\" exclude each other: the \
+             servers of a cluster name their primaries themselves"
+                .to_owned(),
+        )),
+        _ => Err(Error::Metadata(metadata::Error::Invalid {
+            name: "redisType",
+            accepted: "\"node\", one server, or with \"failover\" the primary that sentinels \
+                       name, or \"cluster\"",
+        })),
+    }
+}
+
+/// Clusters have one only.
+fn database(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+    is_cluster: bool,
+) -> Result<i64, Error> {
+    let number = reader.number(&["redisDB"], 0..=MAX_DATABASES)?.unwrap_or(0);
+    if is_cluster && number != 0 {
+        warn!(
+            component = component.name,
+            "\"redisDB\" is without effect: a cluster has one database"
+        );
+        return Ok(0);
+    }
+    Ok(number.into())
 }
 
 fn sentinel(reader: &mut Reader<'_>) -> Result<Option<Sentinel>, Error> {
@@ -207,16 +238,43 @@ fn answer_timeout(reader: &mut Reader<'_>) -> Result<Option<Duration>, Error> {
     })
 }
 
+/// The old names count where the new ones are not given.
 fn retries(reader: &mut Reader<'_>) -> Result<Retries, Error> {
-    let most = match reader.text(&["redisMaxRetries"])? {
-        Some("-1") => Some(0),
-        _ => reader.number(&["redisMaxRetries"], 0..=MAX_RETRIES)?,
-    };
+    let (old, new) = (most_retries(reader, "maxRetries")?, "redisMaxRetries");
+    let most = most_retries(reader, new)?.or(old);
     let first = limit(reader, "redisMinRetryInterval", Duration::from_millis(8))?;
-    let longest = limit(reader, "redisMaxRetryInterval", Duration::from_millis(512))?;
+    let old = nanoseconds(reader, "maxRetryBackoff")?;
+    let default = old.unwrap_or(Duration::from_millis(512));
+    let longest = limit(reader, "redisMaxRetryInterval", default)?;
     Ok(Retries {
         most: most.unwrap_or(3),
         pauses: [first.unwrap_or_default(), longest.unwrap_or_default()],
+    })
+}
+
+fn most_retries(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<u32>, Error> {
+    Ok(match reader.text(&[name])? {
+        Some("-1") => Some(0),
+        _ => reader.number(&[name], 0..=MAX_RETRIES)?,
+    })
+}
+
+/// A time in whole nanoseconds, as the first versions of Dapr had it, or in Go's form; `-1` is
+/// none.
+fn nanoseconds(
+    reader: &mut Reader<'_>,
+    name: &'static str,
+) -> Result<Option<Duration>, metadata::Error> {
+    let text = match reader.text(&[name])? {
+        None | Some("") => return Ok(None),
+        Some("-1") => return Ok(Some(Duration::ZERO)),
+        Some(text) => text,
+    };
+    let nanoseconds = text.parse().ok().map(Duration::from_nanos);
+    let time = nanoseconds.or_else(|| parse_go_duration(text).ok());
+    time.map(Some).ok_or(metadata::Error::Invalid {
+        name,
+        accepted: "a duration, such as \"2s\" or whole nanoseconds",
     })
 }
 
@@ -300,6 +358,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn old_names_count_where_the_new_ones_are_not_given() {
+        let h = ("redisHost", "redis");
+        let old = [("maxRetries", "5"), ("maxRetryBackoff", "3000000000")];
+        let settings = read(&[&[h][..], &old].concat()).await.unwrap();
+        let longest = |settings: &Settings| settings.retries.pauses[1];
+        assert_eq!(settings.retries.most, 5);
+        assert_eq!(longest(&settings), Duration::from_secs(3));
+        let new = [("redisMaxRetries", "2"), ("redisMaxRetryInterval", "1s")];
+        let settings = read(&[&[h][..], &old, &new].concat()).await.unwrap();
+        assert_eq!(settings.retries.most, 2);
+        assert_eq!(longest(&settings), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_cluster_has_one_database() {
+        let properties = [
+            ("redisHost", "a,b"),
+            ("redisType", "Cluster"),
+            ("redisDB", "3"),
+        ];
+        let settings = read(&properties).await.unwrap();
+        assert!(settings.is_cluster && settings.hosts.len() == 2);
+        assert_eq!(settings.database, 0);
+    }
+
+    #[tokio::test]
     async fn denies_what_it_cannot_do_and_shows_no_value() {
         let h = ("redisHost", "redis");
         for (properties, expected) in [
@@ -308,12 +392,21 @@ mod tests {
             (&[h, ("useAzureAD", "yes")], "\"useEntraID\" is not served"),
             (&[h, ("useOIDC", "1")], "\"useOIDC\" is not served"),
             (
-                &[h, ("redisType", "cluster")],
-                "\"redisType\" is not served",
+                &[h, ("redisType", "hunter2")],
+                "the value of \"redisType\" is not \"node\"",
             ),
             (
-                &[h, ("redisType", "hunter2")],
-                "\"redisType\" is not served",
+                &[
+                    h,
+                    ("redisType", "cluster"),
+                    ("failover", "1"),
+                    ("sentinelMasterName", "main"),
+                ],
+                "\"failover\" and the value \"cluster\"",
+            ),
+            (
+                &[h, ("maxRetryBackoff", "hunter2")],
+                "the value of \"maxRetryBackoff\" is not",
             ),
             (
                 &[h, ("failover", "true")],

@@ -16,8 +16,13 @@ pub(in crate::components) mod encrypted;
 pub mod etag;
 pub mod in_memory;
 pub mod key_prefix;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub(super) mod unserved;
 
 pub use etag::ETag;
 
@@ -105,6 +110,32 @@ pub enum Operation {
     Set(Set),
     /// Of nothing in the place of a value.
     Delete(Delete),
+}
+
+impl Operation {
+    /// Its key, as it is in the store.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Set(set) => &set.key,
+            Self::Delete(delete) => &delete.key,
+        }
+    }
+
+    /// When it counts.
+    pub fn condition(&self) -> &Condition {
+        match self {
+            Self::Set(set) => &set.condition,
+            Self::Delete(delete) => &delete.condition,
+        }
+    }
+
+    /// How many replicas know of it when it ends.
+    pub fn consistency(&self) -> Consistency {
+        match self {
+            Self::Set(set) => set.consistency,
+            Self::Delete(delete) => delete.consistency,
+        }
+    }
 }
 
 /// A value that was read.

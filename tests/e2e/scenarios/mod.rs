@@ -9,6 +9,7 @@ mod messages;
 mod mistakes;
 mod neighbours;
 mod outage;
+mod quickstarts;
 mod rotation;
 mod scale;
 mod tokens;
@@ -44,6 +45,11 @@ pub(crate) const ALL: &[Entry] = &[
         "messages",
         "a topic by objects of the cluster: the app gets its messages, with its token",
         messages::reach_the_app_with_its_token,
+    ),
+    (
+        "quickstarts",
+        "a secret and a state store with a password, by apps of the SDKs, as the page says",
+        quickstarts::do_what_they_say,
     ),
     (
         "rotation",

@@ -22,7 +22,7 @@ use super::{Feature, Interest, Outgoing, PubSub};
 use crate::base::environment::Environment;
 use crate::components::message::{BrokerError, Intake};
 use crate::components::metadata::Reader;
-use crate::components::redis::{Client, Repeat, Settings, failure};
+use crate::components::redis::{Client, Confirm, Repeat, Settings};
 use crate::components::{Error, ResolvedComponent};
 use group::Group;
 use settings::{StreamSettings, Trim};
@@ -99,21 +99,12 @@ impl PubSub for RedisStreams {
         topic: &str,
         messages: Vec<Outgoing>,
     ) -> Vec<Result<(), BrokerError>> {
-        let mut together = redis::pipe();
-        for message in &messages {
-            together.add_command(add(topic, message, self.settings.trim));
-        }
-        let server = self.client.server();
-        match self.client.ask_all(&together).await {
-            Ok(answers) => answers
-                .into_iter()
-                .map(|answer| match answer.extract_error() {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(failure(&error, &server)),
-                })
-                .collect(),
-            Err(error) => vec![Err(error); messages.len()],
-        }
+        let commands: Vec<_> = messages
+            .iter()
+            .map(|message| (add(topic, message, self.settings.trim), Repeat::Allowed))
+            .collect();
+        let answers = self.client.ask_each(&commands, Confirm::Primary).await;
+        answers.into_iter().map(|answer| answer.map(drop)).collect()
     }
 
     async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {

@@ -38,6 +38,7 @@ impl TrustFiles {
             roots,
             server_name: self.server_name.clone(),
             skip_verification: self.skip_verification,
+            any_name: false,
         })
     }
 }

@@ -18,3 +18,5 @@ mod rabbitmq;
 mod redis;
 mod servers;
 mod sidecar;
+mod state_redis;
+mod state_redis_cluster;

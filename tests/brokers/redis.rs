@@ -77,7 +77,7 @@ async fn nothing_is_lost_where_sidecars_are_killed_and_the_order_is_kept() {
 }
 
 /// What the server answers to a command of somebody else.
-fn ask(server: &Server, command: &[&str]) -> String {
+pub(crate) fn ask(server: &Server, command: &[&str]) -> String {
     let mut client: Command = program("redis-cli");
     let output = client
         .args([
@@ -309,7 +309,7 @@ async fn who_is_not_let_in_is_told() {
 }
 
 /// Redis that speaks TLS only, with a certificate of an authority.
-async fn with_tls(authority: &Authority) -> (Server, u16) {
+pub(crate) async fn with_tls(authority: &Authority) -> (Server, u16) {
     let folder = tempfile::tempdir().unwrap().keep();
     let own = authority.issue(&["localhost"]);
     let write = |name: &str, text: &str| {

@@ -49,26 +49,16 @@ impl Client {
         self.ask(&redis::cmd("PING"), Repeat::Allowed).await
     }
 
-    /// A connection of one's own, for commands that wait at the server for so long.
+    /// A connection of one's own to the server that has a key, for commands that wait there for so
+    /// long.
     pub(in crate::components) async fn open(
-        &self,
-        wait: Duration,
-    ) -> Result<Connection, BrokerError> {
-        self.open_to(None, wait).await
-    }
-
-    /// The same, to the server that has a key.
-    pub(in crate::components) async fn open_for(
         &self,
         key: &str,
         wait: Duration,
     ) -> Result<Connection, BrokerError> {
-        self.open_to(Some(Slot::of(key.as_bytes())), wait).await
-    }
-
-    async fn open_to(&self, slot: Option<Slot>, wait: Duration) -> Result<Connection, BrokerError> {
+        let slot = Slot::of(key.as_bytes());
         let limit = self.settings.answer_timeout.map(|limit| limit + wait);
-        let line = self.servers.line(slot, Confirm::Primary).await?;
+        let line = self.servers.line(Some(slot), Confirm::Primary).await?;
         Ok(line.open(limit).await?)
     }
 
@@ -94,11 +84,6 @@ impl Client {
         let errands = commands.iter().enumerate();
         let errands = errands.map(|(at, (command, repeat))| Errand::new(at, command, *repeat));
         self.answers(errands.collect(), confirm).await
-    }
-
-    /// The server, for texts.
-    pub(in crate::components) fn server(&self) -> String {
-        self.settings.hosts[0].to_string()
     }
 
     /// Whether one command may have all these keys.

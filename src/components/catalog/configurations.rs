@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use super::{Host, contains, listed, named};
 use crate::components::configuration::ConfigurationStore;
+#[cfg(feature = "redis")]
+use crate::components::configuration::redis::RedisItems;
+use crate::components::metadata::Reader;
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
-enum ConfigurationType {}
+enum ConfigurationType {
+    Redis,
+}
 
 #[rustfmt::skip] // One row a type.
 const CONFIGURATION_TYPES: &[(&str, ConfigurationType)] = &[
+    ("configuration.redis", ConfigurationType::Redis),
 ];
 
 /// The types, for error texts.
@@ -27,8 +33,29 @@ pub(super) async fn build(
     component: &ResolvedComponent,
     _host: Host<'_>,
 ) -> Result<Arc<dyn ConfigurationStore>, Error> {
-    match named(CONFIGURATION_TYPES, component) {
-        None => Err(Error::unknown("configuration store", component, types())),
-        Some(found) => match found {},
-    }
+    let Some(configuration_type) = named(CONFIGURATION_TYPES, component) else {
+        return Err(Error::unknown("configuration store", component, types()));
+    };
+    let mut reader = Reader::new(component)?;
+    let store = match configuration_type {
+        ConfigurationType::Redis => redis(component, &mut reader).await?,
+    };
+    reader.warn_unknown();
+    Ok(store)
+}
+
+#[cfg(feature = "redis")]
+async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+) -> Result<Arc<dyn ConfigurationStore>, Error> {
+    Ok(Arc::new(RedisItems::start(component, reader).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+) -> Result<Arc<dyn ConfigurationStore>, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
 }

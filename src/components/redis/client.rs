@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use redis::aio::AsyncPushSender;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::time::sleep;
 
@@ -59,7 +60,19 @@ impl Client {
         let slot = Slot::of(key.as_bytes());
         let limit = self.settings.answer_timeout.map(|limit| limit + wait);
         let line = self.servers.line(Some(slot), Confirm::Primary).await?;
-        Ok(line.open(limit).await?)
+        Ok(line.open(limit, None).await?)
+    }
+
+    /// A connection of one's own, over which the server also tells what it was not asked for:
+    /// `pushes` takes it, without waiting. Servers before Redis 6 refuse it.
+    pub(in crate::components) async fn open_with_pushes(
+        &self,
+        pushes: Arc<dyn AsyncPushSender>,
+    ) -> Result<Connection, BrokerError> {
+        let line = self.servers.line(None, Confirm::Primary).await?;
+        Ok(line
+            .open(self.settings.answer_timeout, Some(pushes))
+            .await?)
     }
 
     /// The answer to a command.
@@ -84,6 +97,21 @@ impl Client {
         let errands = commands.iter().enumerate();
         let errands = errands.map(|(at, (command, repeat))| Errand::new(at, command, *repeat));
         self.answers(errands.collect(), confirm).await
+    }
+
+    /// The server, for texts.
+    pub(in crate::components) fn server(&self) -> String {
+        self.settings.hosts[0].to_string()
+    }
+
+    /// The number of the database.
+    pub(in crate::components) fn database(&self) -> i64 {
+        self.settings.database
+    }
+
+    /// Whether it is a cluster, of which each server has a part of the keys.
+    pub(in crate::components) fn is_cluster(&self) -> bool {
+        self.servers.is_cluster()
     }
 
     /// Whether one command may have all these keys.

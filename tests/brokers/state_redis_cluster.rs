@@ -173,6 +173,35 @@ async fn messages_and_bindings_find_their_servers() {
 }
 
 #[tokio::test]
+async fn configuration_is_read_from_all_and_locks_are_refused() {
+    let cluster = Cluster::start(3, 0).await;
+    let hosts = cluster.hosts();
+    let properties = [("redisHost", hosts.as_str()), ("redisType", "cluster")];
+    let Ok(Backend::Configuration(store)) = build("configuration.redis", &properties).await else {
+        panic!("no configuration store");
+    };
+    let keys = ["a", "b", "c", "d", "e", "f"].map(str::to_owned);
+    let set = |key: &str, value: &str| {
+        let owner = cluster.owner(slot(&cluster.servers[0], key));
+        ask(&cluster.servers[owner], &["SET", key, value])
+    };
+    for key in &keys[..5] {
+        assert_eq!(set(key, &format!("{key}||1")), "OK");
+    }
+    let items = store.get(&keys, &Metadata::new()).await.unwrap();
+    assert_eq!(items.len(), 5);
+    assert_eq!(items["c"].value, "c");
+    let all = store.get(&[], &Metadata::new()).await.unwrap_err();
+    assert!(all.to_string().contains("name those wanted"), "{all}");
+    let mut changes = store.subscribe(&keys, &Metadata::new()).await.unwrap();
+    set("f", "new");
+    assert_eq!(changes.next().await.unwrap()["f"].value, "new");
+
+    let error = build("lock.redis", &properties).await.err().unwrap();
+    assert!(error.to_string().contains("two could hold it"), "{error}");
+}
+
+#[tokio::test]
 async fn follows_a_slot_that_moves() {
     let cluster = Cluster::start(3, 0).await;
     let store = cluster.store().await;

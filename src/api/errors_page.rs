@@ -62,6 +62,18 @@ const ALL: &[Reason] = &[
     Reason::State(StateReason::OperationUnknown),
     Reason::State(StateReason::TooManyOperations),
     Reason::State(StateReason::QueryUnsupported),
+    Reason::ConfigurationStoresNotConfigured,
+    Reason::ConfigurationStoreNotFound,
+    Reason::ConfigurationGet,
+    Reason::ConfigurationAppMissing,
+    Reason::ConfigurationSubscriptionsFull,
+    Reason::ConfigurationSubscribe,
+    Reason::ConfigurationUnsubscribe,
+    Reason::LockStoresNotConfigured,
+    Reason::LockRequestInvalid,
+    Reason::LockStoreNotFound,
+    Reason::TryLockFailed,
+    Reason::UnlockFailed,
 ];
 
 const INTRODUCTION: &str = "\

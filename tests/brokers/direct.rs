@@ -1,11 +1,14 @@
 //! Components without a sidecar around them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sidegate::base::environment::Environment;
 use sidegate::base::secret::Secret;
 use sidegate::components::binding::{BindingComponent, BindingFailure, BindingRequest};
 use sidegate::components::catalog::{Backend, Host, build as build_backend};
 use sidegate::components::message::{BrokerError, Intake, Metadata, Settlement};
+use sidegate::components::state::StateStore;
 use sidegate::components::{Error, ResolvedComponent, ResolvedProperty};
 use sidegate::process::kubernetes::Access;
 
@@ -48,6 +51,18 @@ pub(crate) async fn binding(component_type: &str, properties: &[(&str, &str)]) -
         Ok(Backend::Binding(binding)) => binding,
         Ok(_) => panic!("{component_type} is no binding"),
         Err(error) => panic!("{error}"),
+    }
+}
+
+/// Makes a state store.
+pub(crate) async fn state(
+    component_type: &str,
+    properties: &[(&str, &str)],
+) -> Result<Arc<dyn StateStore>, String> {
+    match build(component_type, properties).await {
+        Ok(Backend::State(state)) => Ok(state.store),
+        Ok(_) => panic!("{component_type} is no state store"),
+        Err(error) => Err(error.to_string()),
     }
 }
 

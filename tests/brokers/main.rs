@@ -11,6 +11,7 @@
     reason = "what is counted is for whoever reads the test"
 )]
 
+mod configuration;
 mod counting;
 mod direct;
 mod faults;
@@ -26,3 +27,5 @@ mod sidecar;
 mod state_faults;
 mod state_load;
 mod state_postgres;
+mod state_redis;
+mod state_redis_cluster;

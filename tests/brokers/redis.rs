@@ -309,7 +309,7 @@ async fn who_is_not_let_in_is_told() {
 }
 
 /// Redis that speaks TLS only, with a certificate of an authority.
-async fn with_tls(authority: &Authority) -> (Server, u16) {
+pub(crate) async fn with_tls(authority: &Authority) -> (Server, u16) {
     let folder = tempfile::tempdir().unwrap().keep();
     let own = authority.issue(&["localhost"]);
     let write = |name: &str, text: &str| {

@@ -122,6 +122,21 @@ impl Server {
         process.wait().unwrap();
     }
 
+    /// Stops it in the middle of everything; its connections stay and hang.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after it was frozen.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let group = Pid::from_child(self.process.as_ref().unwrap());
+        kill_process_group(group, signal).unwrap();
+    }
+
     /// Starts it at the same address with what is on its disk, and waits until it listens.
     pub(crate) async fn start_again(&mut self) {
         self.kill();

@@ -25,6 +25,16 @@ pub enum MethodId {
     SubscribeTopicEvents,
     /// Reads or writes state.
     State(StateMethod),
+    /// Items of a configuration store.
+    GetConfiguration,
+    /// Changes of items as a stream.
+    SubscribeConfiguration,
+    /// Ends such a stream.
+    UnsubscribeConfiguration,
+    /// Takes a lock.
+    TryLock,
+    /// Gives a lock back.
+    Unlock,
 }
 
 /// A method of state.
@@ -58,7 +68,7 @@ pub struct Method {
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 18] = [
+pub const METHODS: [Method; 26] = [
     Method {
         id: MethodId::InvokeService,
         path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
@@ -148,5 +158,45 @@ pub const METHODS: [Method; 18] = [
         id: MethodId::State(StateMethod::Query),
         path: "/dapr.proto.runtime.v1.Dapr/QueryStateAlpha1",
         api_name: "v1alpha1/state",
+    },
+    Method {
+        id: MethodId::GetConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/GetConfiguration",
+        api_name: "configuration",
+    },
+    Method {
+        id: MethodId::GetConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/GetConfigurationAlpha1",
+        api_name: "v1alpha1/configuration",
+    },
+    Method {
+        id: MethodId::SubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/SubscribeConfiguration",
+        api_name: "configuration",
+    },
+    Method {
+        id: MethodId::SubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/SubscribeConfigurationAlpha1",
+        api_name: "v1alpha1/configuration",
+    },
+    Method {
+        id: MethodId::UnsubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/UnsubscribeConfiguration",
+        api_name: "configuration",
+    },
+    Method {
+        id: MethodId::UnsubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/UnsubscribeConfigurationAlpha1",
+        api_name: "v1alpha1/configuration",
+    },
+    Method {
+        id: MethodId::TryLock,
+        path: "/dapr.proto.runtime.v1.Dapr/TryLockAlpha1",
+        api_name: "v1alpha1/lock",
+    },
+    Method {
+        id: MethodId::Unlock,
+        path: "/dapr.proto.runtime.v1.Dapr/UnlockAlpha1",
+        api_name: "v1alpha1/unlock",
     },
 ];

@@ -27,7 +27,9 @@ use super::{Blocks, Door};
 use metrics::GrpcMetrics;
 
 mod bindings;
+mod configuration;
 pub(super) mod invoke;
+mod lock;
 mod metadata;
 mod methods;
 mod metrics;
@@ -167,6 +169,43 @@ impl GrpcApi {
             MethodId::SubscribeTopicEvents => {
                 streaming::serve(blocks.streaming, request, limit).await
             }
+            MethodId::GetConfiguration
+            | MethodId::SubscribeConfiguration
+            | MethodId::UnsubscribeConfiguration
+            | MethodId::TryLock
+            | MethodId::Unlock => stores(method.id, blocks, request, limit).await,
+        }
+    }
+}
+
+/// Calls about configuration and locks.
+async fn stores(
+    method: MethodId,
+    blocks: Blocks,
+    request: Request<Incoming>,
+    limit: usize,
+) -> Response<Body> {
+    let (configurations, locks) = (blocks.configurations, blocks.locks);
+    match method {
+        MethodId::SubscribeConfiguration => {
+            configuration::subscribe(configurations, request, limit).await
+        }
+        MethodId::UnsubscribeConfiguration => {
+            let answer =
+                async move |request| Ok(configuration::unsubscribe(&configurations, request));
+            unary::serve(request, limit, answer).await
+        }
+        MethodId::TryLock => {
+            let answer = async move |request| lock::try_lock(&locks, request).await;
+            unary::serve(request, limit, answer).await
+        }
+        MethodId::Unlock => {
+            let answer = async move |request| lock::unlock(&locks, request).await;
+            unary::serve(request, limit, answer).await
+        }
+        _ => {
+            let answer = async move |request| configuration::get(&configurations, request).await;
+            unary::serve(request, limit, answer).await
         }
     }
 }

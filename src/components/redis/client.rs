@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use redis::aio::AsyncPushSender;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::time::sleep;
 
@@ -49,27 +50,29 @@ impl Client {
         self.ask(&redis::cmd("PING"), Repeat::Allowed).await
     }
 
-    /// A connection of one's own, for commands that wait at the server for so long.
+    /// A connection of one's own to the server that has a key, for commands that wait there for so
+    /// long.
     pub(in crate::components) async fn open(
-        &self,
-        wait: Duration,
-    ) -> Result<Connection, BrokerError> {
-        self.open_to(None, wait).await
-    }
-
-    /// The same, to the server that has a key.
-    pub(in crate::components) async fn open_for(
         &self,
         key: &str,
         wait: Duration,
     ) -> Result<Connection, BrokerError> {
-        self.open_to(Some(Slot::of(key.as_bytes())), wait).await
+        let slot = Slot::of(key.as_bytes());
+        let limit = self.settings.answer_timeout.map(|limit| limit + wait);
+        let line = self.servers.line(Some(slot), Confirm::Primary).await?;
+        Ok(line.open(limit, None).await?)
     }
 
-    async fn open_to(&self, slot: Option<Slot>, wait: Duration) -> Result<Connection, BrokerError> {
-        let limit = self.settings.answer_timeout.map(|limit| limit + wait);
-        let line = self.servers.line(slot, Confirm::Primary).await?;
-        Ok(line.open(limit).await?)
+    /// A connection of one's own, over which the server also tells what it was not asked for:
+    /// `pushes` takes it, without waiting. Servers before Redis 6 refuse it.
+    pub(in crate::components) async fn open_with_pushes(
+        &self,
+        pushes: Arc<dyn AsyncPushSender>,
+    ) -> Result<Connection, BrokerError> {
+        let line = self.servers.line(None, Confirm::Primary).await?;
+        Ok(line
+            .open(self.settings.answer_timeout, Some(pushes))
+            .await?)
     }
 
     /// The answer to a command.
@@ -99,6 +102,16 @@ impl Client {
     /// The server, for texts.
     pub(in crate::components) fn server(&self) -> String {
         self.settings.hosts[0].to_string()
+    }
+
+    /// The number of the database.
+    pub(in crate::components) fn database(&self) -> i64 {
+        self.settings.database
+    }
+
+    /// Whether it is a cluster, of which each server has a part of the keys.
+    pub(in crate::components) fn is_cluster(&self) -> bool {
+        self.servers.is_cluster()
     }
 
     /// Whether one command may have all these keys.

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo, RedisError};
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, RedisError};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -21,6 +21,7 @@ const QUEUE: usize = 256;
 pub(in crate::components) struct Connection {
     commands: MultiplexedConnection,
     host: Host,
+    server: Arc<str>,
     /// What carries them. Dropped, it ends.
     _driver: Arc<JoinSet<()>>,
 }
@@ -32,8 +33,8 @@ impl Connection {
     }
 
     /// The server, for texts.
-    pub(in crate::components) fn server(&self) -> String {
-        self.host.to_string()
+    pub(in crate::components) fn server(&self) -> &str {
+        &self.server
     }
 
     pub(super) fn host(&self) -> &Host {
@@ -41,14 +42,31 @@ impl Connection {
     }
 }
 
-/// A connection that is let in and has chosen its database. `limit` is for an answer.
+/// What a connection is for.
+#[derive(Clone)]
+pub(super) struct Purpose<'a> {
+    /// Who comes.
+    pub(super) login: &'a Login,
+    /// The database.
+    pub(super) database: i64,
+    /// For an answer.
+    pub(super) limit: Option<Duration>,
+    /// Takes what the server was not asked for.
+    pub(super) pushes: Option<Arc<dyn AsyncPushSender>>,
+}
+
+/// A connection that is let in and has chosen its database.
 pub(super) async fn connect(
     settings: &Settings,
     host: &Host,
-    login: &Login,
-    database: i64,
-    limit: Option<Duration>,
+    purpose: Purpose<'_>,
 ) -> Result<Connection, RedisError> {
+    let Purpose {
+        login,
+        database,
+        limit,
+        pushes,
+    } = purpose;
     let mut info = RedisConnectionInfo::default().set_db(database);
     if let Some(user) = &login.user {
         info = info.set_username(user);
@@ -57,9 +75,13 @@ pub(super) async fn connect(
         // Exposed to the server that it is for.
         info = info.set_password(password.expose());
     }
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_response_timeout(limit)
         .set_pipeline_buffer_size(QUEUE);
+    if let Some(pushes) = pushes {
+        info = info.set_protocol(ProtocolVersion::RESP3);
+        config = config.set_push_sender(pushes);
+    }
     let opening = async {
         let stream = socket::open(host, settings.tls.as_ref()).await?;
         MultiplexedConnection::new_with_config(&info, stream, config).await
@@ -75,6 +97,7 @@ pub(super) async fn connect(
     Ok(Connection {
         commands,
         host: host.clone(),
+        server: host.to_string().into(),
         _driver: Arc::new(driver),
     })
 }

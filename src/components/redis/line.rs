@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use redis::aio::AsyncPushSender;
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::Mutex;
 
-use super::connection::{Connection, connect};
+use super::connection::{Connection, Purpose, connect};
 use super::errand::Errand;
 use super::failure::{Miss, Unreached, is_of_connection};
 use super::hosts::Host;
@@ -63,9 +64,20 @@ impl Line {
         })
     }
 
-    /// A connection of one's own, with this limit for an answer.
-    pub(super) async fn open(&self, limit: Option<Duration>) -> Result<Connection, Unreached> {
+    /// A connection of one's own, with this limit for an answer, and what takes in what the server
+    /// was not asked for.
+    pub(super) async fn open(
+        &self,
+        limit: Option<Duration>,
+        pushes: Option<Arc<dyn AsyncPushSender>>,
+    ) -> Result<Connection, Unreached> {
         let settings = &*self.settings;
+        let purpose = Purpose {
+            login: &settings.login,
+            database: settings.database,
+            limit,
+            pushes,
+        };
         let found;
         let hosts = match (&self.target, &settings.sentinel) {
             (Target::Node(host), _) => std::slice::from_ref(host),
@@ -77,7 +89,7 @@ impl Line {
         };
         let mut last = None;
         for host in hosts {
-            match connect(settings, host, &settings.login, settings.database, limit).await {
+            match connect(settings, host, purpose.clone()).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = Some(Unreached::new(host, error)),
             }
@@ -176,7 +188,7 @@ impl Line {
         {
             return Err(unreached.clone());
         }
-        match self.open(self.limit()).await {
+        match self.open(self.limit(), None).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 self.current.store(Some(Arc::clone(&connection)));

@@ -2,7 +2,7 @@
 
 use redis::RedisError;
 
-use super::connection::connect;
+use super::connection::{Purpose, connect};
 use super::failure::Unreached;
 use super::hosts::Host;
 use super::settings::{Sentinel, Settings};
@@ -20,8 +20,13 @@ pub(super) async fn primary(settings: &Settings, sentinel: &Sentinel) -> Result<
 }
 
 async fn ask(settings: &Settings, sentinel: &Sentinel, host: &Host) -> Result<Host, RedisError> {
-    let mut connection =
-        connect(settings, host, &sentinel.login, 0, settings.answer_timeout).await?;
+    let purpose = Purpose {
+        login: &sentinel.login,
+        database: 0,
+        limit: settings.answer_timeout,
+        pushes: None,
+    };
+    let mut connection = connect(settings, host, purpose).await?;
     let found: Option<(String, u16)> = redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(&sentinel.primary)

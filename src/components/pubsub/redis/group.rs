@@ -218,6 +218,6 @@ async fn send(command: &Cmd, connection: &mut Connection) -> Result<Value, Faile
     answer.map_err(|error| match code(&error) {
         // The second where the stream went while the server waited for its next entry.
         "NOGROUP" | "UNBLOCKED" => Failed::NoGroup,
-        _ => Failed::Broken(failure(&error, &connection.server())),
+        _ => Failed::Broken(failure(&error, connection.server())),
     })
 }

@@ -23,7 +23,7 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) async fn open(group: Arc<Group>) -> Result<Self, BrokerError> {
         group.create().await?;
-        let connection = group.client.open_for(&group.topic, WAIT).await?;
+        let connection = group.client.open(&group.topic, WAIT).await?;
         let shelf = Arc::new(Shelf::new(group.settings.depth));
         let mut reader = JoinSet::new();
         reader.spawn(Reader::new(Arc::clone(&group), Arc::clone(&shelf), connection).run());

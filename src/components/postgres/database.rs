@@ -9,7 +9,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::failure::{Failure, Outcome};
 use super::settings::{Limits, Settings};
@@ -17,9 +17,11 @@ use super::table::Table;
 use crate::base::back_off::BackOff;
 
 /// How often work is tried again that gave way, or whose connection broke.
-const MOST_AGAIN: u32 = 4;
+const MOST_AGAIN: u32 = 8;
 /// The pauses before that.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100)];
+/// How long the server may take to hear that nobody waits for a statement any more.
+const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 /// How often the pool is looked through for connections that are unused or old.
 const LOOKS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(60)];
 
@@ -89,7 +91,7 @@ impl Database {
             object: Some(object),
             server: Arc::clone(&self.server),
             limit,
-            prepares: self.settings.prepares,
+            settings: Arc::clone(&self.settings),
             is_unfit: AtomicBool::new(false),
         })
     }
@@ -146,7 +148,7 @@ pub(in crate::components) struct Connection {
     object: Option<Object>,
     server: Arc<str>,
     limit: Duration,
-    prepares: bool,
+    settings: Arc<Settings>,
     /// In the middle of something, or silent.
     is_unfit: AtomicBool,
 }
@@ -167,7 +169,7 @@ impl Connection {
     ) -> Result<Vec<Row>, Failure> {
         let object = self.object();
         let work = async {
-            if !self.prepares {
+            if !self.settings.prepares {
                 return object.query_typed(statement, parameters).await;
             }
             let (types, values) = apart(parameters);
@@ -185,7 +187,7 @@ impl Connection {
     ) -> Result<u64, Failure> {
         let object = self.object();
         let work = async {
-            if !self.prepares {
+            if !self.settings.prepares {
                 return object.execute_typed(statement, parameters).await;
             }
             let (types, values) = apart(parameters);
@@ -220,6 +222,16 @@ impl Connection {
         Ok(())
     }
 
+    /// A column of a row.
+    pub(in crate::components) fn column<'r, T: FromSql<'r>>(
+        &self,
+        row: &'r Row,
+        at: usize,
+    ) -> Result<T, Failure> {
+        let column = row.try_get(at);
+        column.map_err(|error| Failure::unreadable(&self.server, &error))
+    }
+
     async fn within<T>(
         &self,
         work: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -228,6 +240,7 @@ impl Connection {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => Failure::of(&self.server, &error),
             Err(_) => {
+                self.cancel().await;
                 let seconds = self.limit.as_secs_f32();
                 Failure::late(&self.server, format_args!("{seconds} s"))
             }
@@ -237,6 +250,14 @@ impl Connection {
             self.is_unfit.store(true, Ordering::Relaxed);
         }
         Err(failure)
+    }
+
+    /// Asks the server to give up what it is at, so that it is not done long after.
+    async fn cancel(&self) {
+        let token = self.object().cancel_token();
+        let asking = token.cancel_query(self.settings.tls.clone());
+        // Where it cannot be reached, the end of the connection says the same.
+        let _ = timeout(CANCEL_LIMIT, asking).await;
     }
 
     fn object(&self) -> &Object {
@@ -269,7 +290,10 @@ pub(in crate::components) async fn exists(
     let name = table.to_string();
     let statement = "SELECT to_regclass($1) IS NOT NULL";
     let rows = connection.rows(statement, &[(&name, Type::TEXT)]).await?;
-    Ok(rows.first().is_some_and(|row| row.get(0)))
+    match rows.first() {
+        Some(row) => connection.column(row, 0),
+        None => Ok(false),
+    }
 }
 
 fn apart<'a>(parameters: &[Parameter<'a>]) -> (Vec<Type>, Vec<&'a (dyn ToSql + Sync)>) {

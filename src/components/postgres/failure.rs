@@ -93,6 +93,14 @@ impl Failure {
         }
     }
 
+    /// A row that has other columns than it should have.
+    pub(super) fn unreadable(server: &str, error: &Error) -> Self {
+        Self {
+            outcome: Outcome::Refused,
+            text: format!("{server}: {}", with_causes(error)),
+        }
+    }
+
     /// The server closed the connection.
     pub(super) fn ended(server: &str) -> Self {
         Self {

@@ -69,6 +69,52 @@ impl Layout {
         };
         (number > 0).then(|| ETag::of_version(number))
     }
+
+    /// How the table comes to be, in the steps of Dapr 1.18, which counts them under `key`.
+    pub(super) fn plan(&self, tables: Tables<'_>) -> Plan {
+        let Tables {
+            state: table,
+            metadata,
+            prefix,
+        } = tables;
+        let (key, steps) = match self.version {
+            Version::V1 => (
+                "migrations".to_owned(),
+                vec![
+                    format!(
+                        "CREATE TABLE IF NOT EXISTS {table} (\
+                         key text NOT NULL PRIMARY KEY, value jsonb NOT NULL, \
+                         isbinary boolean NOT NULL, \
+                         insertdate timestamp with time zone NOT NULL DEFAULT now(), \
+                         updatedate timestamp with time zone)"
+                    ),
+                    format!(
+                        "ALTER TABLE {table} \
+                         ADD COLUMN IF NOT EXISTS expiredate timestamp with time zone"
+                    ),
+                ],
+            ),
+            Version::V2 => (
+                format!("migrations-state-v2-{prefix}"),
+                vec![format!(
+                    "CREATE TABLE IF NOT EXISTS {table} (\
+                     key text NOT NULL PRIMARY KEY, value bytea NOT NULL, \
+                     etag uuid NOT NULL DEFAULT gen_random_uuid(), \
+                     created_at timestamp with time zone NOT NULL DEFAULT now(), \
+                     updated_at timestamp with time zone, \
+                     expires_at timestamp with time zone); \
+                     CREATE INDEX ON {table} (expires_at)"
+                )],
+            ),
+        };
+        Plan {
+            metadata: metadata.clone(),
+            table: table.clone(),
+            key,
+            steps,
+            probe: self.statements.get.clone(),
+        }
+    }
 }
 
 /// How the moment at which a value ends is shown: RFC 3339 in UTC, as Dapr 1.18 has it.
@@ -133,51 +179,6 @@ fn second(table: &Table) -> Statements {
             "DELETE FROM {table} WHERE key = $1 AND etag = ($2::text)::uuid AND {live}"
         ),
         clean: format!("DELETE FROM {table} WHERE expires_at < now()"),
-    }
-}
-
-/// How the table comes to be, in the steps of Dapr 1.18, which counts them under `key`.
-pub(super) fn plan(version: Version, tables: Tables<'_>) -> Plan {
-    let Tables {
-        state: table,
-        metadata,
-        prefix,
-    } = tables;
-    let (key, steps) = match version {
-        Version::V1 => (
-            "migrations".to_owned(),
-            vec![
-                format!(
-                    "CREATE TABLE IF NOT EXISTS {table} (\
-                     key text NOT NULL PRIMARY KEY, value jsonb NOT NULL, \
-                     isbinary boolean NOT NULL, \
-                     insertdate timestamp with time zone NOT NULL DEFAULT now(), \
-                     updatedate timestamp with time zone)"
-                ),
-                format!(
-                    "ALTER TABLE {table} \
-                     ADD COLUMN IF NOT EXISTS expiredate timestamp with time zone"
-                ),
-            ],
-        ),
-        Version::V2 => (
-            format!("migrations-state-v2-{prefix}"),
-            vec![format!(
-                "CREATE TABLE IF NOT EXISTS {table} (\
-                 key text NOT NULL PRIMARY KEY, value bytea NOT NULL, \
-                 etag uuid NOT NULL DEFAULT gen_random_uuid(), \
-                 created_at timestamp with time zone NOT NULL DEFAULT now(), \
-                 updated_at timestamp with time zone, \
-                 expires_at timestamp with time zone); \
-                 CREATE INDEX ON {table} (expires_at)"
-            )],
-        ),
-    };
-    Plan {
-        metadata: metadata.clone(),
-        table: table.clone(),
-        key,
-        steps,
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) key: String,
     /// Statements, each of which may be done already.
     pub(super) steps: Vec<String>,
+    /// A statement with a key, which a table of other columns refuses: nothing is made then.
+    pub(super) probe: String,
 }
 
 /// Does the steps that are not done yet. Where all are, nothing is written, so that a user that may
@@ -44,8 +46,9 @@ pub(super) async fn migrate(database: &Database, plan: &Plan) -> Result<(), Erro
 async fn try_migrate(database: &Database, plan: &Plan) -> Result<(), Failure> {
     let connection = database.connection().await?;
     make_metadata(&connection, &plan.metadata).await?;
+    let nothing: Parameter<'_> = (&"", Type::TEXT);
     if done(&connection, plan).await? >= plan.steps.len() {
-        return Ok(());
+        return connection.rows(&plan.probe, &[nothing]).await.map(drop);
     }
     let metadata = &plan.metadata;
     let insert = format!(
@@ -71,6 +74,7 @@ async fn try_migrate(database: &Database, plan: &Plan) -> Result<(), Failure> {
         let parameters = [parameter(&plan.key), parameter(&level)];
         connection.count(&record, &parameters).await?;
     }
+    connection.rows(&plan.probe, &[nothing]).await?;
     connection.commit().await
 }
 
@@ -81,8 +85,10 @@ async fn done(connection: &Connection, plan: &Plan) -> Result<usize, Failure> {
     }
     let read = format!("SELECT value FROM {} WHERE key = $1", plan.metadata);
     let rows = connection.rows(&read, &[parameter(&plan.key)]).await?;
-    let number: Option<&str> = rows.first().and_then(|row| row.try_get(0).ok());
-    Ok(number.and_then(|number| number.parse().ok()).unwrap_or(0))
+    match rows.first() {
+        Some(row) => Ok(connection.column::<&str>(row, 0)?.parse().unwrap_or(0)),
+        None => Ok(0),
+    }
 }
 
 async fn make_metadata(connection: &Connection, table: &Table) -> Result<(), Failure> {

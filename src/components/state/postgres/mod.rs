@@ -10,6 +10,7 @@ mod write;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use tokio_postgres::types::Type;
 use super::{Feature, Get, Item, Operation, StateError, StateStore};
 use crate::components::message::Metadata;
 use crate::components::metadata::Reader;
-use crate::components::postgres::{Database, Failure, Repeat, Settings};
+use crate::components::postgres::{Connection, Database, Failure, Repeat, Settings};
 use crate::components::{Error, ResolvedComponent};
 use cleanup::Cleanup;
 pub use layout::Version;
@@ -58,7 +59,7 @@ impl Postgres {
             metadata: &tables.metadata,
             prefix: &tables.prefix,
         };
-        migrate::migrate(&database, &layout::plan(version, plan)).await?;
+        migrate::migrate(&database, &layout.plan(plan)).await?;
         let mut jobs = JoinSet::new();
         if let Some(interval) = tables.cleanup {
             let cleanup = Cleanup {
@@ -84,7 +85,8 @@ impl Postgres {
         let connection = self.database.connection().await?;
         let statement = &self.layout.statements.get;
         let rows = connection.rows(statement, &[(&key, Type::TEXT)]).await?;
-        Ok(rows.first().map(|row| self.item(row)))
+        let item = rows.first().map(|row| self.item(&connection, row));
+        item.transpose()
     }
 
     async fn try_get_all(&self, keys: &[&str]) -> Result<HashMap<String, Item>, Failure> {
@@ -93,22 +95,23 @@ impl Postgres {
         let rows = connection
             .rows(statement, &[(&keys, Type::TEXT_ARRAY)])
             .await?;
-        let items = rows.iter().map(|row| (row.get(0), self.item(row)));
-        Ok(items.collect())
+        let item = |row| Ok((connection.column(row, 0)?, self.item(&connection, row)?));
+        rows.iter().map(item).collect()
     }
 
-    /// A row of [`layout::Statements`], whose columns have these types.
-    fn item(&self, row: &Row) -> Item {
-        let value: Vec<u8> = row.get(1);
-        let is_json: bool = row.get(2);
-        let ends: Option<String> = row.get(4);
+    /// A row, as [`layout::Statements`] have it.
+    fn item(&self, connection: &Connection, row: &Row) -> Result<Item, Failure> {
+        let value: &[u8] = connection.column(row, 1)?;
+        let is_json: bool = connection.column(row, 2)?;
+        let etag: &str = connection.column(row, 3)?;
+        let ends: Option<String> = connection.column(row, 4)?;
         let ends = ends.map(|ends| ("ttlExpireTime".to_owned(), ends));
-        Item {
-            value: value.into(),
-            etag: self.layout.etag(row.get(3)),
+        Ok(Item {
+            value: Bytes::copy_from_slice(value),
+            etag: self.layout.etag(etag),
             content_type: is_json.then(|| "application/json".to_owned()),
             metadata: Metadata::from_iter(ends),
-        }
+        })
     }
 
     async fn try_transact(&self, operations: &[Operation]) -> Result<Written, Failure> {
@@ -220,13 +223,16 @@ impl StateStore for Postgres {
         outcomes
     }
 
-    async fn transact(&self, operations: Vec<Operation>) -> Result<(), StateError> {
+    async fn transact(&self, mut operations: Vec<Operation>) -> Result<(), StateError> {
         if let [operation] = operations.as_slice() {
             return self.write_again(operation).await;
         }
         for operation in &operations {
             write::check(&self.layout, operation)?;
         }
+        // Writes of different keys can change places. In one order, no two transactions of these
+        // wait for each other.
+        operations.sort_by(|one, other| write::key(one).cmp(write::key(other)));
         let denied = |operation| repeat(operation) == Repeat::Denied;
         let mut tries = Database::tries(if operations.iter().any(denied) {
             Repeat::Denied

@@ -45,17 +45,16 @@ pub(super) fn check(layout: &Layout, operation: &Operation) -> Result<(), StateE
 /// Whether all of them can be on their way at once: no key twice, and no ETag that is none.
 pub(super) fn are_apart(layout: &Layout, operations: &[Operation]) -> bool {
     let mut keys = HashSet::new();
-    let is_new = |operation: &Operation| {
-        let key = match operation {
-            Operation::Set(set) => &set.key,
-            Operation::Delete(delete) => &delete.key,
-        };
-        keys.insert(key.clone())
-    };
-    operations.iter().all(is_new)
-        && operations
-            .iter()
-            .all(|operation| check(layout, operation).is_ok())
+    let mut all = operations.iter();
+    all.all(|operation| keys.insert(key(operation)) && check(layout, operation).is_ok())
+}
+
+/// The key that it writes.
+pub(super) fn key(operation: &Operation) -> &str {
+    match operation {
+        Operation::Set(set) => &set.key,
+        Operation::Delete(delete) => &delete.key,
+    }
 }
 
 fn condition(operation: &Operation) -> &Condition {

@@ -7,7 +7,7 @@ use crate::components::metadata::Reader;
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
 use crate::components::state::{StateComponent, StateStore};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{Error, ResolvedComponent, pluggable};
 
 #[derive(Clone, Copy)]
 enum StateType {
@@ -42,10 +42,11 @@ fn of(component: &ResolvedComponent) -> Option<StateType> {
 
 pub(super) async fn build(
     component: &ResolvedComponent,
-    _host: Host<'_>,
+    host: Host<'_>,
 ) -> Result<StateComponent, Error> {
     let Some(state_type) = of(component) else {
-        return Err(Error::unknown("state store", component, types()));
+        let unknown = Error::unknown("state store", component, types());
+        return pluggable::state(component, host, unknown).await;
     };
     let mut reader = Reader::new(component)?;
     let key_prefix = KeyPrefix::read(&mut reader)?;

@@ -8,7 +8,16 @@ use crate::base::secret::Secret;
 
 pub mod binding;
 pub mod catalog;
-#[cfg(any(feature = "nats", feature = "rabbitmq", feature = "redis"))]
+#[cfg(any(
+    feature = "nats",
+    feature = "rabbitmq",
+    feature = "redis",
+    feature = "remote"
+))]
+#[cfg_attr(
+    not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
+    allow(dead_code, reason = "HTTP needs a part of it only")
+)]
 mod client_tls;
 pub mod configuration;
 #[cfg(feature = "remote")]

@@ -89,7 +89,7 @@ where
         let answer = answer.take().expect("one message a call");
         std::future::ready(answer(request.into_inner()).map(tonic::Response::new))
     });
-    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default());
+    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default()).max_decoding_message_size(usize::MAX);
     grpc.unary(service, request).await
 }
 

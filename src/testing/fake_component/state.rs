@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use k8s_openapi::jiff::Timestamp;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::answers::unary;
+use crate::components::state::ETag;
 use crate::proto::components::details::{self, BadRequest, ErrorInfo, FieldViolation};
 use crate::proto::components::state::{
     BulkDeleteRequest, BulkGetRequest, BulkGetResponse, BulkSetRequest, BulkStateItem,
@@ -21,7 +23,7 @@ use crate::proto::components::state::{
 /// A value whose read fails, of several.
 const UNREADABLE: &str = "unreadable";
 
-/// Values under keys. Their ETags are words: `write-1`, `write-2`.
+/// Values under keys. The ETag of a value is the number of its write.
 #[derive(Debug, Default)]
 pub struct State(Mutex<Inner>);
 
@@ -29,6 +31,8 @@ pub struct State(Mutex<Inner>);
 struct Inner {
     values: BTreeMap<String, Value>,
     writes: u64,
+    /// In front of the number in an ETag.
+    word: &'static str,
     most_operations: Option<i64>,
 }
 
@@ -38,13 +42,18 @@ struct Value {
     etag: String,
     content_type: String,
     metadata: BTreeMap<String, String>,
-    end: Option<Instant>,
+    end: Option<SystemTime>,
 }
 
 impl State {
     /// Takes so many operations in a transaction, and tells it.
     pub fn takes(&self, most: i64) {
         self.0.lock().unwrap().most_operations = Some(most);
+    }
+
+    /// Puts a word in front of the numbers in ETags.
+    pub fn names_writes(&self, word: &'static str) {
+        self.0.lock().unwrap().word = word;
     }
 
     /// The metadata of the write of a key.
@@ -87,7 +96,7 @@ pub(super) async fn answer(
 impl Inner {
     fn find(&self, key: &str) -> Option<&Value> {
         let value = self.values.get(key)?;
-        let is_there = value.end.is_none_or(|end| Instant::now() < end);
+        let is_there = value.end.is_none_or(|end| SystemTime::now() < end);
         is_there.then_some(value)
     }
 
@@ -96,10 +105,13 @@ impl Inner {
             return GetResponse::default();
         };
         let etag = value.etag.clone();
+        let mut metadata = BTreeMap::from([("store".to_owned(), "fake".to_owned())]);
+        let end = value.end.and_then(|end| Timestamp::try_from(end).ok());
+        metadata.extend(end.map(|end| ("ttlExpireTime".to_owned(), end.to_string())));
         GetResponse {
             data: value.data.clone(),
             etag: Some(Etag { value: etag }),
-            metadata: BTreeMap::from([("store".to_owned(), "fake".to_owned())]),
+            metadata,
             content_type: value.content_type.clone(),
         }
     }
@@ -132,13 +144,13 @@ impl Inner {
         self.check(&set.key, set.etag, set.options)?;
         self.writes += 1;
         let seconds = set.metadata.get("ttlInSeconds");
-        let seconds = seconds.and_then(|text| text.parse().ok());
+        let ttl = seconds.and_then(|text| Some(Duration::from_secs(text.parse().ok()?)));
         let value = Value {
             data: set.value,
-            etag: format!("write-{}", self.writes),
+            etag: format!("{}{}", self.word, self.writes),
             content_type: set.content_type,
             metadata: set.metadata,
-            end: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+            end: ttl.map(|ttl| SystemTime::now() + ttl),
         };
         self.values.insert(set.key, value);
         Ok(())
@@ -186,6 +198,11 @@ impl Inner {
         Ok(())
     }
 
+    fn is_etag(&self, text: &str) -> bool {
+        let number = text.strip_prefix(self.word);
+        number.is_some_and(|number| ETag::new(number).version().is_ok())
+    }
+
     /// An error where a write must not be.
     fn check(
         &self,
@@ -206,9 +223,7 @@ impl Inner {
             Err(with_detail(code, text, &request))
         };
         match etag.as_ref().map(|etag| etag.value.as_str()) {
-            Some(etag) if !etag.starts_with("write-") => {
-                refused(Code::InvalidArgument, "it is no ETag")
-            }
+            Some(etag) if !self.is_etag(etag) => refused(Code::InvalidArgument, "it is no ETag"),
             Some(etag) if found != Some(etag) => refused(Code::FailedPrecondition, "it is another"),
             None if concurrency == StateConcurrency::FirstWrite && found.is_some() => {
                 refused(Code::FailedPrecondition, "it is there")

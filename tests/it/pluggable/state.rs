@@ -88,7 +88,7 @@ async fn passes_on_all_that_a_store_says_of_a_value() {
     store.write(set("k", "one")).await.unwrap();
     let item = read(&*store, "k").await.unwrap();
     assert_eq!(item.value, "one");
-    assert_eq!(item.etag, Some(ETag::new("write-1")));
+    assert_eq!(item.etag, Some(ETag::new("1")));
     assert_eq!(item.content_type.as_deref(), Some("text/plain"));
     assert_eq!(item.metadata["store"], "fake");
     store.write(delete("k")).await.unwrap();
@@ -111,6 +111,7 @@ async fn an_empty_value_is_one() {
 async fn etags_are_the_stores_own() {
     let world = World::new();
     let _component = world.start("own");
+    world.behaviour.state.names_writes("write-");
     let store = store(&world).await;
     let absent = Condition::Absent;
     store.write(set_if("k", "1", absent.clone())).await.unwrap();

@@ -43,14 +43,7 @@ fn row(id: &str, port: u16) -> Row {
 }
 
 async fn found(hosts: &Hosts) -> Vec<String> {
-    let directory = hosts.list().await.unwrap();
-    let mut found: Vec<_> = directory
-        .find(&APP)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    found.sort();
-    found
+    hosts.list().await.unwrap().sorted(&APP)
 }
 
 async fn start_error(names: &SqliteNames) -> String {

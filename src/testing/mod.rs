@@ -23,3 +23,4 @@ pub mod mounted_secret;
 pub mod page;
 pub mod quickstart;
 pub mod registry_config;
+pub mod state_contract;

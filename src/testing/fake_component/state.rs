@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use k8s_openapi::jiff::Timestamp;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::answers::unary;
+use crate::base::timestamp::rfc3339;
 use crate::components::state::ETag;
 use crate::proto::components::details::{self, BadRequest, ErrorInfo, FieldViolation};
 use crate::proto::components::state::{
@@ -106,8 +106,8 @@ impl Inner {
         };
         let etag = value.etag.clone();
         let mut metadata = BTreeMap::from([("store".to_owned(), "fake".to_owned())]);
-        let end = value.end.and_then(|end| Timestamp::try_from(end).ok());
-        metadata.extend(end.map(|end| ("ttlExpireTime".to_owned(), end.to_string())));
+        let end = value.end.map(rfc3339);
+        metadata.extend(end.map(|end| ("ttlExpireTime".to_owned(), end)));
         GetResponse {
             data: value.data.clone(),
             etag: Some(Etag { value: etag }),

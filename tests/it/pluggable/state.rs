@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use sidegate::components::catalog::Backend;
-use sidegate::components::message::Metadata;
 use sidegate::components::state::key_prefix::Owner;
 use sidegate::components::state::{
-    Condition, Consistency, Delete, ETag, Feature, Get, Item, Operation, Set, StateComponent,
-    StateError, StateStore, Ttl,
+    Condition, Delete, ETag, Feature, Item, Operation, Set, StateComponent, StateError, StateStore,
+    Ttl,
 };
 use sidegate::testing::contract;
+use sidegate::testing::state_contract::{self, get};
 use tonic::Code;
 
 use super::World;
@@ -27,36 +27,22 @@ async fn store(world: &World) -> Arc<dyn StateStore> {
     component(world, &[("password", "hunter2")]).await.store
 }
 
-fn get(key: &str) -> Get {
-    Get {
-        key: key.to_owned(),
-        consistency: Consistency::Strong,
-        metadata: Metadata::new(),
-    }
-}
-
-fn set_if(key: &str, value: impl Into<Vec<u8>>, condition: Condition) -> Operation {
+fn set_if(key: &str, value: impl AsRef<[u8]>, condition: Condition) -> Operation {
     Operation::Set(Set {
-        key: key.to_owned(),
-        value: value.into().into(),
         content_type: Some("text/plain".to_owned()),
         condition,
-        ttl: Ttl::OfStore,
-        consistency: Consistency::Strong,
-        metadata: Metadata::new(),
+        ..state_contract::set(key, value)
     })
 }
 
-fn set(key: &str, value: impl Into<Vec<u8>>) -> Operation {
+fn set(key: &str, value: impl AsRef<[u8]>) -> Operation {
     set_if(key, value, Condition::Always)
 }
 
 fn delete_if(key: &str, condition: Condition) -> Operation {
     Operation::Delete(Delete {
-        key: key.to_owned(),
         condition,
-        consistency: Consistency::Eventual,
-        metadata: Metadata::new(),
+        ..state_contract::delete(key)
     })
 }
 
@@ -75,6 +61,24 @@ async fn read(store: &dyn StateStore, key: &str) -> Option<Item> {
 async fn text(store: &dyn StateStore, key: &str) -> Option<String> {
     let item = read(store, key).await;
     item.map(|item| String::from_utf8(item.value.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn meets_the_contract() {
+    let world = World::new();
+    let _component = world.start("own");
+    state_contract::holds(&store(&world).await, "app||").await;
+    state_contract::survives(async || store(&world).await, "later||").await;
+}
+
+#[tokio::test]
+async fn meets_the_contract_without_calls_for_several_keys() {
+    let world = World::new();
+    let _component = world.start("own");
+    for method in ["BulkGet", "BulkSet", "BulkDelete"] {
+        world.behaviour.fails(method, Code::Unimplemented, "no");
+    }
+    state_contract::holds(&store(&world).await, "app||").await;
 }
 
 #[tokio::test]
@@ -147,11 +151,11 @@ async fn how_long_a_value_stays_is_in_the_metadata() {
         (Ttl::Forever, Some("-1")),
         (Ttl::OfStore, None),
     ] {
-        let Operation::Set(mut write) = set("k", "1") else {
-            unreachable!()
+        let write = Set {
+            ttl,
+            metadata: [("own".to_owned(), "x".to_owned())].into(),
+            ..state_contract::set("k", "1")
         };
-        write.ttl = ttl;
-        write.metadata = [("own".to_owned(), "x".to_owned())].into();
         store.write(Operation::Set(write)).await.unwrap();
         let metadata = world.behaviour.state.metadata("k");
         assert_eq!(metadata["own"], "x");

@@ -105,6 +105,18 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// With the broker `p`, and the subscription `s` to its topic `t`, which has reached the app.
+    async fn at(route: &str) -> (Files, TestApp, Self) {
+        let files = Files::new();
+        files
+            .write("p.yaml", &in_memory("p"))
+            .write("s.yaml", &subscription("s", "t", route));
+        let app = TestApp::start().await;
+        let running = Self::start(&files, Some(app.channel())).await;
+        running.reaches(&app, "t", route).await;
+        (files, app, running)
+    }
+
     pub(crate) async fn start(files: &Files, channel: Option<AppChannel>) -> Self {
         Self::start_with(files, channel, true, Duration::from_secs(60)).await
     }

@@ -10,7 +10,7 @@ const APP: Lookup<'static> = Lookup {
     namespace: "prod",
 };
 
-fn names(path: &Path) -> SqliteNames {
+pub(in crate::peers::name_resolution) fn names(path: &Path) -> SqliteNames {
     SqliteNames {
         connection_string: path.to_str().unwrap().to_owned(),
         table: "hosts".to_owned(),

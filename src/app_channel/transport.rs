@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
@@ -22,7 +22,8 @@ use super::limit::Limit;
 use super::roads::Road;
 use super::token::AppToken;
 use super::{AddressError, AppChannelConfig, Error, RequestBody, observe, tls};
-use crate::process::tasks::{BoxError, with_causes};
+use crate::process::connect_within::ConnectWithin;
+use crate::process::tasks::with_causes;
 
 /// How long a connection to the app may take, with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +53,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
 /// The HTTP client of the app.
 #[derive(Debug)]
 pub(super) struct Transport {
-    client: Client<Connector, RequestBody>,
+    client: Client<ConnectWithin<HttpsConnector<AppAddress>>, RequestBody>,
     scheme: Scheme,
     authority: Authority,
     token: AppToken,
@@ -73,12 +74,12 @@ impl Transport {
             port: config.port,
         };
         let is_tls = config.protocol.is_tls();
-        let connector = Connector(HttpsConnector::new(
+        let connector = HttpsConnector::new(
             address,
             tls::unverified(),
             is_tls,
             Arc::new(FixedServerNameResolver::new(name)),
-        ));
+        );
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
@@ -90,7 +91,7 @@ impl Transport {
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_only(config.protocol.is_http2_only())
-            .build(connector);
+            .build(ConnectWithin::new(connector, CONNECT_TIMEOUT));
         Ok(Self {
             client,
             scheme: if is_tls { Scheme::HTTPS } else { Scheme::HTTP },
@@ -147,25 +148,6 @@ impl Transport {
                 })
             }
         }
-    }
-}
-
-/// Opens connections to the app, with TLS where its protocol has it, within a time limit.
-#[derive(Clone, Debug)]
-struct Connector(HttpsConnector<AppAddress>);
-
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connection = self.0.call(uri);
-        Box::pin(async move { tokio::time::timeout(CONNECT_TIMEOUT, connection).await? })
     }
 }
 

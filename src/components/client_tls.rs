@@ -1,4 +1,4 @@
-//! The TLS settings of brokers and databases: texts or files that become a client's configuration.
+//! The TLS settings of components: texts or files that become a client's configuration.
 
 use rustls::ClientConfig;
 
@@ -14,7 +14,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// What a setting may be, for error texts.
 pub(super) const ACCEPTED: &str = "a text in PEM form or the path of a file with one";
 
-/// The names of the settings of one kind of broker.
+/// The names of the settings of one kind of component.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
     /// The CA certificates that are believed, in place of those of the system.
@@ -25,16 +25,20 @@ pub(super) struct Names {
     pub(super) key: &'static str,
 }
 
-/// Reads the settings: each a text in PEM form, or the path of a file with one. `None` where none
-/// of them is given.
+/// What the settings say.
+pub(super) struct Given {
+    /// Which servers are believed.
+    pub(super) trust: Trust,
+    /// What the client shows.
+    pub(super) identity: Option<ClientIdentity>,
+}
+
+/// Reads the settings: each a text in PEM form, or the path of a file with one.
 ///
 /// # Errors
 ///
 /// A file that cannot be read, a certificate without its key, and texts that are neither.
-pub(super) async fn read(
-    reader: &mut Reader<'_>,
-    names: Names,
-) -> Result<Option<ClientConfig>, Error> {
+pub(super) async fn given(reader: &mut Reader<'_>, names: Names) -> Result<Given, Error> {
     let authority = pem(reader, names.authority).await?;
     let certificate = pem(reader, names.certificate).await?;
     let key = pem(reader, names.key).await?;
@@ -47,19 +51,28 @@ pub(super) async fn read(
         (Some(_), None) => return Err(goes_with(names.certificate, names.key)),
         (None, Some(_)) => return Err(goes_with(names.key, names.certificate)),
     };
-    if authority.is_none() && identity.is_none() {
-        return Ok(None);
-    }
     let roots = authority.map(|pem| pem.expose().to_owned());
     let trust = Trust {
         roots,
         ..Trust::default()
     };
-    let mut config = config(&trust)?;
-    if let Some(identity) = identity {
-        config = identity.shown_by(config);
+    Ok(Given { trust, identity })
+}
+
+/// The same as a client of a broker; `None` where no setting is given.
+pub(super) async fn read(
+    reader: &mut Reader<'_>,
+    names: Names,
+) -> Result<Option<ClientConfig>, Error> {
+    let Given { trust, identity } = given(reader, names).await?;
+    if trust.roots.is_none() && identity.is_none() {
+        return Ok(None);
     }
-    Ok(Some(config))
+    let config = config(&trust)?;
+    Ok(Some(match identity {
+        Some(identity) => identity.shown_by(config),
+        None => config,
+    }))
 }
 
 /// A client that believes what the system believes.

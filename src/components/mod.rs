@@ -12,14 +12,12 @@ pub mod catalog;
     feature = "nats",
     feature = "postgres",
     feature = "rabbitmq",
-    feature = "redis"
+    feature = "redis",
+    feature = "remote"
 ))]
 #[cfg_attr(
     not(any(feature = "nats", feature = "rabbitmq", feature = "redis")),
-    allow(
-        dead_code,
-        reason = "a database names its certificates in its connection string"
-    )
+    allow(dead_code, reason = "databases and HTTP need a part of it only")
 )]
 mod client_tls;
 pub mod configuration;

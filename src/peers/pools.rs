@@ -1,25 +1,21 @@
 //! The connections to other sidecars.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::uri::Scheme;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Client as Pool, Error};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quick_cache::sync::Cache;
-use tokio::net::TcpStream;
-use tower::Service;
 
 use super::identity::Mtls;
 use super::name_resolution::Lookup;
 use crate::process::body::Body;
-use crate::process::tasks::BoxError;
+use crate::process::connect_within::ConnectWithin;
 
 /// How long a connection may take to open, and its handshake after that.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,7 +47,7 @@ pub(super) enum Pools {
     Mutual(Arc<Mutual>),
 }
 
-type TlsPool = Pool<TlsConnector, Body>;
+type TlsPool = Pool<ConnectWithin<HttpsConnector<HttpConnector>>, Body>;
 
 #[derive(Debug)]
 pub(super) struct Mutual {
@@ -103,28 +99,9 @@ impl Mutual {
             .https_only()
             .enable_http2()
             .wrap_connector(tcp);
-        let pool = pool(TlsConnector(connector));
+        let pool = pool(ConnectWithin::new(connector, 2 * CONNECT_TIMEOUT));
         self.pools.insert(key, pool.clone());
         pool
-    }
-}
-
-/// Opens connections with their handshake, within a time limit.
-#[derive(Clone, Debug)]
-struct TlsConnector(HttpsConnector<HttpConnector>);
-
-impl Service<Uri> for TlsConnector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connection = self.0.call(uri);
-        Box::pin(async move { tokio::time::timeout(2 * CONNECT_TIMEOUT, connection).await? })
     }
 }
 

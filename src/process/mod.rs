@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod body;
+pub mod connect_within;
 pub mod early_stop;
 pub mod kubernetes;
 pub mod listener;

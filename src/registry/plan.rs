@@ -354,7 +354,7 @@ mod tests {
         let lines = [
             "a secretstores.x -",
             "b SECRETSTORES.Y -",
-            "c state.redis -",
+            "c conversation.x -",
             "d secretstores.z -",
         ];
         for (denied, expected) in [

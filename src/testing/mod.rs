@@ -25,4 +25,5 @@ pub mod listening;
 pub mod mounted_secret;
 pub mod page;
 pub mod quickstart;
+pub mod registry_config;
 pub mod state_contract;

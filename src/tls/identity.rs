@@ -12,7 +12,8 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ResolvesServerCertUsingSni, WebPkiClientVerifier};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::client_names::NamedClients;
+use super::client_check::CheckedClients;
+use super::client_names::is_for_one_of;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -164,10 +165,12 @@ impl IdentityFiles {
             WebPkiClientVerifier::builder_with_provider(Arc::new(store), super::provider())
                 .build()
                 .map_err(|_| unusable())?;
-        Ok(match self.client_names.as_slice() {
-            [] => verifier,
-            names => Arc::new(NamedClients::new(verifier, names.to_vec())),
-        })
+        if self.client_names.is_empty() {
+            return Ok(verifier);
+        }
+        let names = self.client_names.clone();
+        let is_named = move |certificate: &CertificateDer<'_>| is_for_one_of(&names, certificate);
+        Ok(Arc::new(CheckedClients::new(verifier, is_named)))
     }
 }
 

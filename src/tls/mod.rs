@@ -1,6 +1,7 @@
 //! TLS: certificates checked before they are used, and changed without a restart.
 
 pub mod client;
+mod client_check;
 pub mod client_identity;
 mod client_names;
 pub mod handshake;

@@ -13,7 +13,6 @@ use rustls::client::{ResolvesClientCert, Resumption, verify_server_cert_signed_b
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
     WebPkiClientVerifier,
@@ -21,8 +20,8 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::client::{TrustError, roots};
+use super::client_check::CheckedClients;
 use crate::base::spiffe_id::SpiffeId;
 use crate::process::listener::Socket;
 use crate::process::serve::Handshake;
@@ -292,10 +292,12 @@ impl SpiffeHandshake {
         let roots = Arc::clone(&anchors.0);
         let inner =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
+        let is_app = |certificate: &CertificateDer<'_>| id_of(certificate).is_some();
+        let apps = CheckedClients::new(inner, is_app);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .expect("the provider has the cipher suites of TLS 1.3")
-            .with_client_cert_verifier(Arc::new(Apps(inner)))
+            .with_client_cert_verifier(Arc::new(apps))
             .with_cert_resolver(Arc::new(Current(own)));
         config.alpn_protocols = vec![b"h2".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -313,52 +315,5 @@ impl Handshake for SpiffeHandshake {
 
     fn peer(io: &Self::Io) -> Option<SpiffeId> {
         id_of(io.get_ref().1.peer_certificates()?.first()?)
-    }
-}
-
-/// Lets the inner verifier check the certificate, and then looks whether it names an app.
-#[derive(Debug)]
-struct Apps(Arc<dyn ClientCertVerifier>);
-
-impl ClientCertVerifier for Apps {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
-        match id_of(end_entity) {
-            Some(_) => Ok(verified),
-            None => Err(CertificateError::ApplicationVerificationFailure.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
     }
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use sidegate::base::environment::Environment;
 use sidegate::blocks::secrets::Secrets;
-use sidegate::process::kubernetes::Access;
 use sidegate::process::listener::Remote;
 use sidegate::process::tasks::Tasks;
 use sidegate::registry::{Registry, RegistryConfig};
-use sidegate::resources::sidecar_policy::DefaultAccess;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::registry_config::registry_config;
 use tokio_util::sync::CancellationToken;
 
 use crate::servers::{ROOT_TOKEN, Server, bao, program};
@@ -63,18 +62,10 @@ async fn a_secret_that_changes_in_vault_reaches_the_component_and_an_outage_take
         .into_iter()
         .collect();
     let config = RegistryConfig {
-        app_id: "app".to_owned(),
-        namespace: None,
-        resource_paths: vec![resources.path().to_owned()],
-        config_files: Vec::new(),
-        policy: None,
-        default_access: DefaultAccess::Allow,
-        access: Access::InCluster,
-        has_kubernetes_store: false,
         environment,
-        is_kubernetes: false,
         reads_cluster: false,
         reconcile_interval: Duration::from_secs(1),
+        ..registry_config(resources.path())
     };
     let mut tasks = Tasks::new(CancellationToken::new());
     let registry = Registry::start(config, &mut tasks).await.unwrap();

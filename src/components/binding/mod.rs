@@ -1,5 +1,6 @@
 //! Services outside that events come from (input) and that operations go to (output).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,7 +57,7 @@ pub struct BindingFailure {
 #[async_trait]
 pub trait OutputBinding: Send + Sync {
     /// The operations that it has.
-    fn operations(&self) -> &[&'static str];
+    fn operations(&self) -> Cow<'_, [&str]>;
 
     /// Does one of them.
     async fn invoke(&self, request: BindingRequest) -> Result<BindingAnswer, BindingFailure>;

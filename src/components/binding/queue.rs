@@ -1,5 +1,6 @@
 //! A topic of a broker as a binding: what comes from it is an event, and `create` publishes to it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,8 +63,8 @@ impl InputBinding for Queue {
 
 #[async_trait]
 impl OutputBinding for Queue {
-    fn operations(&self) -> &[&'static str] {
-        &[CREATE]
+    fn operations(&self) -> Cow<'_, [&str]> {
+        Cow::Borrowed(&[CREATE])
     }
 
     async fn invoke(&self, request: BindingRequest) -> Result<BindingAnswer, BindingFailure> {
@@ -106,7 +107,7 @@ mod tests {
             (&*delivery.data, &*delivery.metadata["k"]),
             (&b"1"[..], "v")
         );
-        assert_eq!(queue.operations(), ["create"]);
+        assert_eq!(*queue.operations(), ["create"]);
     }
 
     /// A broker that has only an error.

@@ -1,5 +1,6 @@
 //! `bindings.redis`: values at keys, and the messages of a stream.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -116,8 +117,8 @@ impl RedisKeys {
 
 #[async_trait]
 impl OutputBinding for RedisKeys {
-    fn operations(&self) -> &[&'static str] {
-        &[CREATE, GET, DELETE, INCREMENT]
+    fn operations(&self) -> Cow<'_, [&str]> {
+        Cow::Borrowed(&[CREATE, GET, DELETE, INCREMENT])
     }
 
     async fn invoke(&self, request: BindingRequest) -> Result<BindingAnswer, BindingFailure> {

@@ -1,7 +1,7 @@
 //! Bindings of a pluggable component.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -18,8 +18,6 @@ use crate::proto::components::common::AckError;
 
 /// How many events are dealt with at once (Dapr 1.18 has no limit).
 const CONCURRENCY: usize = 64;
-/// The most different names of operations that are learnt from components, for the whole process.
-const MOST_NAMES: usize = 1024;
 
 /// The way in.
 pub(super) struct PluggableInput {
@@ -77,16 +75,15 @@ impl Protocol for Events {
 /// The way out.
 pub(super) struct PluggableOutput {
     connection: Connection,
-    operations: Vec<&'static str>,
+    operations: Vec<String>,
 }
 
 impl PluggableOutput {
     /// Asks a component that was started which operations it has.
     pub(super) async fn start(connection: Connection) -> Result<Self, Failure> {
         let answer: ListOperationsResponse = connection.call("ListOperations", ()).await?;
-        let operations = answer.operations.iter().filter_map(|name| learnt(name));
         Ok(Self {
-            operations: operations.collect(),
+            operations: answer.operations,
             connection,
         })
     }
@@ -94,8 +91,8 @@ impl PluggableOutput {
 
 #[async_trait]
 impl OutputBinding for PluggableOutput {
-    fn operations(&self) -> &[&'static str] {
-        &self.operations
+    fn operations(&self) -> Cow<'_, [&str]> {
+        self.operations.iter().map(String::as_str).collect()
     }
 
     async fn invoke(&self, request: BindingRequest) -> Result<BindingAnswer, BindingFailure> {
@@ -115,20 +112,4 @@ impl OutputBinding for PluggableOutput {
             metadata: answer.metadata,
         })
     }
-}
-
-/// The name of an operation for as long as the process runs. Each is kept once, however often
-/// components are loaded; there is `None` for new ones above the limit.
-fn learnt(name: &str) -> Option<&'static str> {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name) {
-        return Some(known);
-    }
-    if names.len() == MOST_NAMES {
-        return None;
-    }
-    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
-    names.insert(name);
-    Some(name)
 }

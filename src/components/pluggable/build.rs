@@ -10,6 +10,7 @@ use super::discovery::{Found, find};
 use super::pubsub::PluggablePubSub;
 use super::secret_store::PluggableStore;
 use super::service::Service;
+use super::state::PluggableState;
 use crate::base::secret::Secret;
 use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
 use crate::components::catalog::Host;
@@ -19,6 +20,8 @@ use crate::components::pubsub::scopes::TopicScopes;
 use crate::components::secret_store::SecretStore;
 use crate::components::secret_store::guarded::Guarded;
 use crate::components::secret_store::settings::Settings;
+use crate::components::state::StateComponent;
+use crate::components::state::key_prefix::KeyPrefix;
 use crate::components::{Error, ResolvedComponent};
 
 /// How many messages of one subscription are dealt with at once where the component may send them
@@ -77,7 +80,7 @@ pub(in crate::components) async fn binding(
                 let started = started.map_err(|failure| found.failed(&failure))?;
                 output = Some(Arc::new(started));
             }
-            Service::PubSub | Service::SecretStore => {}
+            Service::PubSub | Service::SecretStore | Service::StateStore => {}
         }
     }
     Ok(BindingComponent::new(input, output, settings))
@@ -104,6 +107,23 @@ pub(in crate::components) async fn secret_store(
         &component.name,
         settings,
     )))
+}
+
+/// Makes a state store of a type that this build does not have.
+pub(in crate::components) async fn state(
+    component: &ResolvedComponent,
+    host: Host<'_>,
+    unknown: Error,
+) -> Result<StateComponent, Error> {
+    let found = find(component, host, &[Service::StateStore], unknown).await?;
+    let key_prefix = KeyPrefix::read(&mut Reader::new(component)?)?;
+    let open = found.open(Service::StateStore, component, properties(component));
+    let store = PluggableState::start(open.await?).await;
+    let store = store.map_err(|failure| found.failed(&failure))?;
+    Ok(StateComponent {
+        store: Arc::new(store),
+        key_prefix,
+    })
 }
 
 /// All settings as written.

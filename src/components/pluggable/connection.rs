@@ -52,9 +52,13 @@ impl Default for Times {
 /// A call that failed. The texts hold no setting of the component.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The component said no.
+    /// The component said no. The details are an encoded `google.rpc.Status`, or empty.
     #[error("{text} ({code:?})")]
-    Status { code: Code, text: String },
+    Status {
+        code: Code,
+        text: String,
+        details: Vec<u8>,
+    },
     /// It cannot be reached, or did not answer in time.
     #[error("{0}")]
     Unreachable(String),
@@ -137,8 +141,11 @@ impl Target {
             let path = self.socket.path.display();
             return Failure::Unreachable(format!("the connection to {path} broke: {text}"));
         }
-        let code = status.code();
-        Failure::Status { code, text }
+        Failure::Status {
+            code: status.code(),
+            text,
+            details: status.details().to_vec(),
+        }
     }
 
     /// What is told of a text that the component sent.

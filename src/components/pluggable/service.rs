@@ -9,14 +9,16 @@ pub(super) enum Service {
     OutputBinding,
     PubSub,
     SecretStore,
+    StateStore,
 }
 
 impl Service {
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::InputBinding,
         Self::OutputBinding,
         Self::PubSub,
         Self::SecretStore,
+        Self::StateStore,
     ];
 
     /// Its name with its package.
@@ -26,6 +28,7 @@ impl Service {
             Self::OutputBinding => "dapr.proto.components.v1.OutputBinding",
             Self::PubSub => "dapr.proto.components.v1.PubSub",
             Self::SecretStore => "dapr.proto.components.v1.SecretStore",
+            Self::StateStore => "dapr.proto.components.v1.StateStore",
         }
     }
 
@@ -35,12 +38,20 @@ impl Service {
             Self::InputBinding | Self::OutputBinding => "bindings.",
             Self::PubSub => "pubsub.",
             Self::SecretStore => "secretstores.",
+            Self::StateStore => "state.",
         }
     }
 
-    /// The path of one of its methods.
+    /// The path of one of its methods. Those of transactions are in services of their own.
     pub(super) fn path(self, method: &str) -> PathAndQuery {
-        let path = format!("/{}/{method}", self.name());
+        let service = match (self, method) {
+            (Self::StateStore, "Transact") => "dapr.proto.components.v1.TransactionalStateStore",
+            (Self::StateStore, "MultiMaxSize") => {
+                "dapr.proto.components.v1.TransactionalStoreMultiMaxSize"
+            }
+            _ => self.name(),
+        };
+        let path = format!("/{service}/{method}");
         PathAndQuery::try_from(path).expect("letters and dots are a path")
     }
 }

@@ -41,6 +41,14 @@ impl Directory {
         apps.and_then(|apps| apps.get(app.app_id))
             .map_or(&[], Vec::as_slice)
     }
+
+    /// The same as texts, in order.
+    #[cfg(test)]
+    pub(super) fn sorted(&self, app: &Lookup<'_>) -> Vec<String> {
+        let mut found: Vec<_> = self.find(app).iter().map(ToString::to_string).collect();
+        found.sort();
+        found
+    }
 }
 
 /// The addresses beginning at a random one, so that calls spread over all of them.

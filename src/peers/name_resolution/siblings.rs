@@ -271,14 +271,7 @@ mod tests {
     }
 
     fn found(siblings: &Siblings) -> Vec<String> {
-        let directory = siblings.read().unwrap();
-        let mut found: Vec<_> = directory
-            .find(&APP)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        found.sort();
-        found
+        siblings.read().unwrap().sorted(&APP)
     }
 
     fn files(siblings: &Siblings) -> usize {

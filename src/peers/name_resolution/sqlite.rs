@@ -385,4 +385,4 @@ impl Keep {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

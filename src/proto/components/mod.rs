@@ -3,5 +3,7 @@
 
 pub mod bindings;
 pub mod common;
+pub mod details;
 pub mod pubsub;
 pub mod secret_store;
+pub mod state;

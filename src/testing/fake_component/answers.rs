@@ -16,6 +16,7 @@ use tower::service_fn;
 
 use super::Behaviour;
 use super::queue::Session;
+use super::state;
 use crate::proto::components::bindings::{
     InvokeRequest, InvokeResponse, ListOperationsResponse, ReadRequest, ReadResponse,
 };
@@ -37,7 +38,8 @@ pub(super) async fn answer(
     path: &str,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    match path.rsplit('/').next().unwrap_or_default() {
+    let (service, method) = path.rsplit_once('/').unwrap_or_default();
+    match method {
         "ServerReflectionInfo" => reflection(behaviour, request).await,
         "Init" => {
             let init = |init: InitRequest| {
@@ -48,7 +50,10 @@ pub(super) async fn answer(
             unary(request, init).await
         }
         "Ping" => unary(request, |()| Ok(())).await,
-        "Features" => unary(request, |()| Ok(features())).await,
+        "Features" => unary(request, |()| Ok(features(&behaviour))).await,
+        method if service.contains("StateStore") || method == "MultiMaxSize" => {
+            state::answer(&behaviour.state, method, request).await
+        }
         "Publish" => {
             let publish = |message| {
                 publish(&behaviour, message);
@@ -71,7 +76,7 @@ pub(super) async fn answer(
 }
 
 /// A call with one message each way.
-async fn unary<Q, A>(
+pub(super) async fn unary<Q, A>(
     request: Request<Incoming>,
     answer: impl FnOnce(Q) -> Result<A, Status> + Send,
 ) -> Response<Body>
@@ -84,7 +89,7 @@ where
         let answer = answer.take().expect("one message a call");
         std::future::ready(answer(request.into_inner()).map(tonic::Response::new))
     });
-    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default());
+    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default()).max_decoding_message_size(usize::MAX);
     grpc.unary(service, request).await
 }
 
@@ -127,14 +132,19 @@ async fn reflection(behaviour: Arc<Behaviour>, request: Request<Incoming>) -> Re
     .await
 }
 
-fn features() -> FeaturesResponse {
+fn features(behaviour: &Behaviour) -> FeaturesResponse {
+    let lacking = behaviour.lacking.lock().unwrap();
     let features = [
         "MESSAGE_TTL",
         "OF_ITS_OWN",
         "MULTIPLE_KEY_VALUES_PER_SECRET",
+        "ETAG",
+        "TRANSACTIONAL",
+        "TTL",
     ];
+    let features = features.iter().map(|name| (*name).to_owned());
     FeaturesResponse {
-        features: features.map(str::to_owned).to_vec(),
+        features: features.filter(|name| !lacking.contains(name)).collect(),
     }
 }
 

@@ -16,8 +16,10 @@ use tonic::{Code, Status};
 
 mod answers;
 mod queue;
+mod state;
 
 pub use queue::Queue;
+pub use state::State;
 
 /// What a component was asked, and how it is to answer. It outlives the component's process.
 #[derive(Debug)]
@@ -26,26 +28,38 @@ pub struct Behaviour {
     pub topics: Queue,
     /// The events of its input binding.
     pub events: Queue,
+    /// The values of its state store.
+    pub state: State,
     /// The methods that it was asked for, each with its instance.
     calls: Mutex<Vec<(String, String)>>,
     inits: Mutex<Vec<BTreeMap<String, String>>>,
     published: Mutex<Vec<(String, String)>>,
     services: Mutex<Vec<String>>,
+    lacking: Mutex<BTreeSet<String>>,
     hanging: Mutex<BTreeSet<String>>,
     failing: Mutex<BTreeMap<String, (Code, String)>>,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        let services = ["PubSub", "InputBinding", "OutputBinding", "SecretStore"];
+        let services = [
+            "PubSub",
+            "InputBinding",
+            "OutputBinding",
+            "SecretStore",
+            "StateStore",
+            "TransactionalStateStore",
+        ];
         let services = services.map(|name| format!("dapr.proto.components.v1.{name}"));
         Self {
             topics: Queue::default(),
             events: Queue::default(),
+            state: State::default(),
             calls: Mutex::default(),
             inits: Mutex::default(),
             published: Mutex::default(),
             services: Mutex::new(services.to_vec()),
+            lacking: Mutex::default(),
             hanging: Mutex::default(),
             failing: Mutex::default(),
         }
@@ -75,6 +89,11 @@ impl Behaviour {
         *self.services.lock().unwrap() = services.iter().copied().map(str::to_owned).collect();
     }
 
+    /// Does not name a feature from now on.
+    pub fn lacks(&self, feature: &str) {
+        self.lacking.lock().unwrap().insert(feature.to_owned());
+    }
+
     /// Leaves calls of a method without an answer, or answers again.
     pub fn hangs(&self, method: &str, hangs: bool) {
         let mut hanging = self.hanging.lock().unwrap();
@@ -89,6 +108,11 @@ impl Behaviour {
     pub fn fails(&self, method: &str, code: Code, text: &str) {
         let mut failing = self.failing.lock().unwrap();
         failing.insert(method.to_owned(), (code, text.to_owned()));
+    }
+
+    /// Answers calls of a method as it should.
+    pub fn works(&self, method: &str) {
+        self.failing.lock().unwrap().remove(method);
     }
 
     /// Writes a call down; an error where it is to fail, and no end where it is to hang.

@@ -2,7 +2,7 @@
 
 use dapr::dapr::proto::runtime::v1::BindingEventResponse;
 use sidegate::testing::eventually::eventually;
-use sidegate::testing::fake_app::FakeApp;
+use sidegate::testing::fake_app::{FakeApp, Recorded};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
@@ -10,6 +10,16 @@ use super::grpc_app::GrpcApp;
 use super::*;
 
 const APP_TOKEN: (&str, &str) = ("APP_API_TOKEN", "own");
+
+/// An app that takes no event.
+async fn failing() -> FakeApp {
+    let answer = |request: &Recorded| {
+        let status = if request.method == "POST" { 500 } else { 200 };
+        let response = Response::builder().status(status);
+        response.body(Full::default()).unwrap()
+    };
+    FakeApp::answering(answer).await
+}
 
 #[tokio::test]
 async fn every_event_over_http_carries_the_app_token() {
@@ -104,14 +114,7 @@ async fn an_app_that_says_nothing_in_time_is_asked_again() {
 
 #[tokio::test]
 async fn errors_of_the_app_are_counted_and_the_next_event_comes_all_the_same() {
-    let app = FakeApp::answering(|request| {
-        let status = if request.method == "POST" { 500 } else { 200 };
-        Response::builder()
-            .status(status)
-            .body(Full::default())
-            .unwrap()
-    })
-    .await;
+    let app = failing().await;
     let resources = Resources::new();
     resources.cron("fails", &[]);
     let sidecar = resources.start(app.address(), &[], &[]).await;
@@ -128,14 +131,7 @@ async fn errors_of_the_app_are_counted_and_the_next_event_comes_all_the_same() {
 
 #[tokio::test]
 async fn a_policy_tries_again_within_one_event() {
-    let app = FakeApp::answering(|request| {
-        let status = if request.method == "POST" { 500 } else { 200 };
-        Response::builder()
-            .status(status)
-            .body(Full::default())
-            .unwrap()
-    })
-    .await;
+    let app = failing().await;
     let resources = Resources::new();
     resources.cron("tick", &[]).retry_twice("tick", "inbound");
     let _sidecar = resources.start(app.address(), &[], &[]).await;

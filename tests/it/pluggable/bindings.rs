@@ -33,7 +33,7 @@ async fn does_operations() {
     let _component = world.start("own");
     let binding = binding(&world, &[("password", "hunter2")]).await;
     let output = binding.output.unwrap();
-    assert_eq!(output.operations(), ["create", "shout"]);
+    assert_eq!(*output.operations(), ["create", "shout"]);
     let answer = output.invoke(request("shout")).await.unwrap();
     assert_eq!(answer.data, Some(Bytes::from("HELLO")));
     assert_eq!(answer.metadata["operation"], "shout");

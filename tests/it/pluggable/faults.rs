@@ -26,6 +26,7 @@ async fn says_where_a_socket_was_looked_for() {
             "secretstores.own",
             "couldn't find secret store secretstores.own/v1",
         ),
+        ("state.own", "couldn't find state store state.own/v1"),
     ] {
         let (code, text) = world.refusal(component_type).await;
         assert_eq!(code, CREATE);
@@ -129,7 +130,12 @@ async fn why_a_component_does_not_start_is_told_without_its_settings() {
     let _component = world.start("own");
     let text = "cannot log in with hunter2";
     world.behaviour.fails("Init", Code::Unauthenticated, text);
-    for component_type in ["pubsub.own", "bindings.own", "secretstores.own"] {
+    for component_type in [
+        "pubsub.own",
+        "bindings.own",
+        "secretstores.own",
+        "state.own",
+    ] {
         let (code, text) = world.refusal(component_type).await;
         assert_eq!(code, INIT);
         let expected = "pluggable component DIR/own.sock: cannot log in with *** (Unauthenticated)";

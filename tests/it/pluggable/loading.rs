@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use sidegate::process::kubernetes::Access;
 use sidegate::process::tasks::Tasks;
-use sidegate::registry::{DEFAULT_RECONCILE_INTERVAL, Registry, RegistryConfig};
-use sidegate::resources::sidecar_policy::DefaultAccess;
+use sidegate::registry::{Registry, RegistryConfig};
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::registry_config::registry_config;
 use tokio_util::sync::CancellationToken;
 
 use super::World;
@@ -34,18 +33,8 @@ auth: {secretStore: store}
 
 fn config(world: &World) -> RegistryConfig {
     RegistryConfig {
-        app_id: "app".to_owned(),
-        namespace: None,
-        resource_paths: vec![world.resources.path().to_owned()],
-        config_files: Vec::new(),
-        policy: None,
-        default_access: DefaultAccess::Allow,
-        access: Access::InCluster,
-        has_kubernetes_store: false,
         environment: world.environment(),
-        is_kubernetes: false,
-        reads_cluster: true,
-        reconcile_interval: DEFAULT_RECONCILE_INTERVAL,
+        ..registry_config(world.resources.path())
     }
 }
 

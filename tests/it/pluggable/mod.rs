@@ -17,6 +17,7 @@ mod faults;
 mod loading;
 mod pubsub;
 mod secret_store;
+mod state;
 
 /// A folder of sockets and one of resources, and how the component behind them behaves.
 struct World {

@@ -12,7 +12,6 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use sidegate::app_channel::{AppChannel, AppChannelConfig, AppProtocol, HealthConfig};
-use sidegate::base::environment::Environment;
 use sidegate::blocks::cloud_event::{Event, Received};
 use sidegate::blocks::metadata::Subscription;
 use sidegate::blocks::subscriptions::streaming::Streams;
@@ -23,10 +22,10 @@ use sidegate::components::pubsub::Outgoing;
 use sidegate::process::early_stop::EarlyStop;
 use sidegate::process::kubernetes::Access;
 use sidegate::process::tasks::{BoxError, Tasks};
-use sidegate::registry::{DEFAULT_RECONCILE_INTERVAL, Registry, RegistryConfig};
-use sidegate::resources::sidecar_policy::DefaultAccess;
+use sidegate::registry::{Registry, RegistryConfig};
 use sidegate::testing::eventually::eventually;
 use sidegate::testing::fake_app::{FakeApp, Recorded};
+use sidegate::testing::registry_config::registry_config;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,20 +71,7 @@ impl Files {
     }
 
     fn config(&self) -> RegistryConfig {
-        RegistryConfig {
-            app_id: "app".to_owned(),
-            namespace: None,
-            resource_paths: vec![self.0.path().to_owned()],
-            config_files: Vec::new(),
-            policy: None,
-            default_access: DefaultAccess::Allow,
-            access: Access::InCluster,
-            has_kubernetes_store: false,
-            environment: Environment::default(),
-            is_kubernetes: false,
-            reads_cluster: true,
-            reconcile_interval: DEFAULT_RECONCILE_INTERVAL,
-        }
+        registry_config(self.0.path())
     }
 }
 
@@ -119,6 +105,18 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// With the broker `p`, and the subscription `s` to its topic `t`, which has reached the app.
+    async fn at(route: &str) -> (Files, TestApp, Self) {
+        let files = Files::new();
+        files
+            .write("p.yaml", &in_memory("p"))
+            .write("s.yaml", &subscription("s", "t", route));
+        let app = TestApp::start().await;
+        let running = Self::start(&files, Some(app.channel())).await;
+        running.reaches(&app, "t", route).await;
+        (files, app, running)
+    }
+
     pub(crate) async fn start(files: &Files, channel: Option<AppChannel>) -> Self {
         Self::start_with(files, channel, true, Duration::from_secs(60)).await
     }

@@ -23,13 +23,7 @@ async fn subscriptions_are_added_changed_renamed_and_deleted() {
 
 #[tokio::test]
 async fn a_message_in_flight_is_finished_by_the_subscription_that_took_it() {
-    let files = Files::new();
-    files
-        .write("p.yaml", &in_memory("p"))
-        .write("s.yaml", &subscription("s", "t", "/old"));
-    let app = TestApp::start().await;
-    let running = Running::start(&files, Some(app.channel())).await;
-    running.reaches(&app, "t", "/old").await;
+    let (files, app, running) = Running::at("/old").await;
     let before = app.arrived("/old").len();
     app.answers(false);
     running.publish("t", &["in flight"]).await.unwrap();
@@ -53,13 +47,7 @@ async fn a_message_in_flight_is_finished_by_the_subscription_that_took_it() {
 
 #[tokio::test]
 async fn a_bad_change_leaves_the_running_subscription() {
-    let files = Files::new();
-    files
-        .write("p.yaml", &in_memory("p"))
-        .write("s.yaml", &subscription("s", "t", "/t"));
-    let app = TestApp::start().await;
-    let running = Running::start(&files, Some(app.channel())).await;
-    running.reaches(&app, "t", "/t").await;
+    let (files, app, running) = Running::at("/t").await;
     let bad = subscription("s", "t", "/t").replace("route: /t", "routes: {}");
     files
         .write("s.yaml", &bad)
@@ -75,13 +63,7 @@ async fn a_bad_change_leaves_the_running_subscription() {
 
 #[tokio::test]
 async fn what_a_subscription_took_is_not_lost_while_it_changes() {
-    let files = Files::new();
-    files
-        .write("p.yaml", &in_memory("p"))
-        .write("s.yaml", &subscription("s", "t", "/a"));
-    let app = TestApp::start().await;
-    let running = Running::start(&files, Some(app.channel())).await;
-    running.reaches(&app, "t", "/a").await;
+    let (files, app, running) = Running::at("/a").await;
     let ids: Vec<_> = (0..300).map(|number| format!("m{number:03}")).collect();
     for (at, chunk) in ids.chunks(50).enumerate() {
         let route = if at % 2 == 0 { "/b" } else { "/a" };
@@ -108,13 +90,7 @@ async fn what_a_subscription_took_is_not_lost_while_it_changes() {
 
 #[tokio::test]
 async fn a_broker_that_goes_and_comes_takes_its_subscriptions_along() {
-    let files = Files::new();
-    files
-        .write("p.yaml", &in_memory("p"))
-        .write("s.yaml", &subscription("s", "t", "/t"));
-    let app = TestApp::start().await;
-    let running = Running::start(&files, Some(app.channel())).await;
-    running.reaches(&app, "t", "/t").await;
+    let (files, app, running) = Running::at("/t").await;
     files.remove("p.yaml");
     running.subscribed(&[]).await;
     let before = app.arrived("/t").len();

@@ -10,12 +10,8 @@ use tokio::task::JoinSet;
 
 use super::{Files, Running, TestApp, in_memory, subscription};
 
-async fn one_in_flight(app: &TestApp, files: &Files, grace: Duration) -> Running {
-    files
-        .write("p.yaml", &in_memory("p"))
-        .write("s.yaml", &subscription("s", "t", "/t"));
-    let running = Running::start_with(files, Some(app.channel()), true, grace).await;
-    running.reaches(app, "t", "/t").await;
+/// Has the app keep a message without an answer.
+async fn hold(app: &TestApp, running: &Running) {
     app.answers(false);
     running.publish("t", &["in flight"]).await.unwrap();
     eventually("it is in flight", async || {
@@ -23,6 +19,15 @@ async fn one_in_flight(app: &TestApp, files: &Files, grace: Duration) -> Running
         arrived.contains(&"in flight".to_owned()).then_some(())
     })
     .await;
+}
+
+async fn one_in_flight(app: &TestApp, files: &Files, grace: Duration) -> Running {
+    files
+        .write("p.yaml", &in_memory("p"))
+        .write("s.yaml", &subscription("s", "t", "/t"));
+    let running = Running::start_with(files, Some(app.channel()), true, grace).await;
+    running.reaches(app, "t", "/t").await;
+    hold(app, &running).await;
     running
 }
 
@@ -76,13 +81,7 @@ async fn an_app_that_is_not_well_gets_its_messages_when_it_is() {
     let mut healthy = channel.healthy();
     let running = Running::start(&files, Some(channel)).await;
     running.reaches(&app, "t", "/t").await;
-    app.answers(false);
-    running.publish("t", &["in flight"]).await.unwrap();
-    eventually("it is in flight", async || {
-        let arrived = app.arrived("/t");
-        arrived.contains(&"in flight".to_owned()).then_some(())
-    })
-    .await;
+    hold(&app, &running).await;
     app.is_healthy(false);
     healthy.wait_for(|is_healthy| !is_healthy).await.unwrap();
     app.lists(

@@ -10,9 +10,9 @@ use sidegate::blocks::secrets::Secrets;
 use sidegate::process::kubernetes::Access;
 use sidegate::process::listener::Remote;
 use sidegate::process::tasks::{Tasks, with_causes};
-use sidegate::registry::{DEFAULT_RECONCILE_INTERVAL, Error, Registry, RegistryConfig};
-use sidegate::resources::sidecar_policy::DefaultAccess;
+use sidegate::registry::{Error, Registry, RegistryConfig};
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::registry_config::registry_config;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -67,20 +67,7 @@ impl Files {
     }
 
     fn config(&self) -> RegistryConfig {
-        RegistryConfig {
-            app_id: "app".to_owned(),
-            namespace: None,
-            resource_paths: vec![self.path("resources")],
-            config_files: Vec::new(),
-            policy: None,
-            default_access: DefaultAccess::Allow,
-            access: Access::InCluster,
-            has_kubernetes_store: false,
-            environment: Environment::default(),
-            is_kubernetes: false,
-            reads_cluster: true,
-            reconcile_interval: DEFAULT_RECONCILE_INTERVAL,
-        }
+        registry_config(&self.path("resources"))
     }
 
     async fn start(&self) -> Started {

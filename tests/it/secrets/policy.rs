@@ -1,5 +1,7 @@
 //! What a SidecarPolicy from a file does.
 
+use sidegate::resources::sidecar_policy::DefaultAccess;
+
 use super::*;
 
 /// A policy of that name with a `spec.secrets`.

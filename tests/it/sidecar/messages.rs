@@ -118,6 +118,14 @@ async fn publish_until_it_comes(sidecar: &Running, app: &mut CallingApp) {
     .await;
 }
 
+async fn takes_nothing(sidecar: &Running) {
+    eventually("nothing is taken any more", async || {
+        let metadata = metadata(sidecar).await;
+        metadata["subscriptions"].is_null().then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_app_can_call_its_sidecar_while_it_deals_with_its_last_messages() {
     let (mut app, folder) = (CallingApp::start().await, resources());
@@ -125,12 +133,7 @@ async fn an_app_can_call_its_sidecar_while_it_deals_with_its_last_messages() {
     let sidecar = app.sidecar(&folder, &grace).await;
     publish_until_it_comes(&sidecar, &mut app).await;
     sidecar.stop.cancel();
-    eventually("nothing is taken any more", async || {
-        metadata(&sidecar).await["subscriptions"]
-            .is_null()
-            .then_some(())
-    })
-    .await;
+    takes_nothing(&sidecar).await;
     app.sidecar.send_replace(Some(sidecar.http()));
     assert_eq!(sidecar.ended().await.unwrap(), Ended::Drained);
     assert_eq!(app.answers.recv().await, Some(200));
@@ -154,12 +157,7 @@ async fn no_message_is_taken_while_the_end_is_blocked_and_publishing_goes_on() {
     app.sidecar.send_replace(Some(sidecar.http()));
     publish_until_it_comes(&sidecar, &mut app).await;
     sidecar.stop.cancel();
-    eventually("nothing is taken any more", async || {
-        metadata(&sidecar).await["subscriptions"]
-            .is_null()
-            .then_some(())
-    })
-    .await;
+    takes_nothing(&sidecar).await;
     // Enough that one would come, were any taken.
     for _ in 0..20 {
         assert_eq!(publish(&sidecar, "late").await, 204);

@@ -1,6 +1,6 @@
 //! `bindings.http`: requests to an HTTP service.
 
-use std::path::Path;
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,15 +12,13 @@ use tracing::warn;
 
 use super::{BindingAnswer, BindingFailure, BindingRequest, CREATE, Metadata, OutputBinding};
 use crate::base::hop_by_hop;
-use crate::base::secret::Secret;
 use crate::base::truthy::is_truthy;
 use crate::components::Error;
+use crate::components::client_tls::{self, Given, Names};
 use crate::components::http_client::{Failed, HttpClient};
 use crate::components::metadata::{self, Reader};
 use crate::process::log_rate::LogRate;
 use crate::process::tasks::with_causes;
-use crate::tls::client::Trust;
-use crate::tls::client_identity::ClientIdentity;
 use address::Address;
 
 mod address;
@@ -29,8 +27,11 @@ mod address;
 const MAX_ANSWER_BYTES: u64 = 100 << 20;
 /// How long an answer may take, unless the component says otherwise.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// The largest file of certificates or keys.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+const TLS: Names = Names {
+    authority: "MTLSRootCA",
+    certificate: "MTLSClientCert",
+    key: "MTLSClientKey",
+};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -136,8 +137,8 @@ impl Http {
 
 #[async_trait]
 impl OutputBinding for Http {
-    fn operations(&self) -> &[&'static str] {
-        OPERATIONS
+    fn operations(&self) -> Cow<'_, [&str]> {
+        OPERATIONS.into()
     }
 
     async fn invoke(&self, request: BindingRequest) -> Result<BindingAnswer, BindingFailure> {
@@ -248,60 +249,18 @@ fn token(reader: &mut Reader<'_>) -> Result<Option<(HeaderName, HeaderValue)>, E
 
 /// The client, with the certificates of the component. None of them is reloaded.
 async fn client(reader: &mut Reader<'_>) -> Result<HttpClient, Error> {
-    let roots = pem(reader, "MTLSRootCA").await?;
-    let certificate = pem(reader, "MTLSClientCert").await?;
-    let key = pem(reader, "MTLSClientKey").await?;
+    let Given { trust, identity } = client_tls::given(reader, TLS).await?;
     if reader
         .text(&["MTLSRenegotiation"])?
         .is_some_and(|text| text != "RenegotiateNever")
     {
         warn!("\"MTLSRenegotiation\" has no effect: TLS 1.3 has no renegotiation");
     }
-    let trust = Trust {
-        roots: roots.map(|roots| roots.expose().to_owned()),
-        ..Trust::default()
+    let client = match identity {
+        None => HttpClient::new(&trust),
+        Some(identity) => HttpClient::showing(&trust, &identity),
     };
-    let failed = |error: &dyn std::error::Error| Error::Init(with_causes(error));
-    let client = match (certificate, key) {
-        (None, None) => HttpClient::new(&trust),
-        (Some(certificate), Some(key)) => {
-            let identity = ClientIdentity::parse(&certificate, &key);
-            let identity = identity.map_err(|error| failed(&error))?;
-            HttpClient::showing(&trust, &identity)
-        }
-        _ => {
-            let problem = "\"MTLSClientCert\" and \"MTLSClientKey\" go together: give both";
-            return Err(Error::Init(problem.to_owned()));
-        }
-    };
-    client.map_err(|error| failed(&error))
-}
-
-/// A setting that is PEM, or the path of a file with it.
-async fn pem(reader: &mut Reader<'_>, name: &'static str) -> Result<Option<Secret>, Error> {
-    let Some(text) = reader.text(&[name])?.filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    if text.contains("-----BEGIN ") {
-        return Ok(Some(Secret::new(text)));
-    }
-    let read = read_file(Path::new(text)).await;
-    // The text may be a key that is no PEM, so that it is not shown.
-    let read = read.map_err(|problem| {
-        Error::Init(format!(
-            "the value of {name:?} is neither PEM nor a file of it: {problem}"
-        ))
-    })?;
-    Ok(Some(Secret::new(read)))
-}
-
-async fn read_file(path: &Path) -> Result<String, String> {
-    let kind = |error: std::io::Error| error.kind().to_string();
-    let file = tokio::fs::metadata(path).await.map_err(kind)?;
-    if !file.is_file() || file.len() > MAX_FILE_BYTES {
-        return Err(format!("it is no file of at most {MAX_FILE_BYTES} bytes"));
-    }
-    tokio::fs::read_to_string(path).await.map_err(kind)
+    client.map_err(|error| Error::Init(with_causes(&error)))
 }
 
 #[cfg(test)]

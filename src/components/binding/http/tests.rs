@@ -230,11 +230,11 @@ async fn says_what_cannot_be_used_and_shows_no_value() {
         ),
         (
             vec![url, ("MTLSRootCA", "hunter2")],
-            "the value of \"MTLSRootCA\" is neither PEM nor a file of it: entity not found",
+            "the value of \"MTLSRootCA\" is not a text in PEM form or the path of a file with one",
         ),
         (
             vec![url, ("MTLSClientKey", issued.key.as_str())],
-            "\"MTLSClientCert\" and \"MTLSClientKey\" go together: give both",
+            "\"MTLSClientKey\" is given without \"MTLSClientCert\"",
         ),
     ] {
         let error = start(&settings).await.err().unwrap();

@@ -284,14 +284,7 @@ mod tests {
     }
 
     fn found(instances: &Instances) -> Vec<String> {
-        let directory = instances.directory();
-        let mut found: Vec<_> = directory
-            .find(&APP)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        found.sort();
-        found
+        instances.directory().sorted(&APP)
     }
 
     #[test]

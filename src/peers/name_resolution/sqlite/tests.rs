@@ -10,7 +10,7 @@ const APP: Lookup<'static> = Lookup {
     namespace: "prod",
 };
 
-fn names(path: &Path) -> SqliteNames {
+pub(in crate::peers::name_resolution) fn names(path: &Path) -> SqliteNames {
     SqliteNames {
         connection_string: path.to_str().unwrap().to_owned(),
         table: "hosts".to_owned(),
@@ -43,14 +43,7 @@ fn row(id: &str, port: u16) -> Row {
 }
 
 async fn found(hosts: &Hosts) -> Vec<String> {
-    let directory = hosts.list().await.unwrap();
-    let mut found: Vec<_> = directory
-        .find(&APP)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    found.sort();
-    found
+    hosts.list().await.unwrap().sorted(&APP)
 }
 
 async fn start_error(names: &SqliteNames) -> String {

@@ -90,7 +90,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// All of them, in the order of their numbers.
+    /// How many calls there are.
     pub(super) const COUNT: usize = 6;
 
     /// In the metrics of Dapr.

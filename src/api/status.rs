@@ -16,7 +16,7 @@ pub(super) const DETAIL_DOMAIN: &str = "dapr.io";
 pub(super) const HELP_DESCRIPTION: &str = "State stores and what each of them can do";
 
 /// How details call the kind of a component, and how they describe one of a failure.
-pub(super) fn resource<'a>(kind: ResourceKind, message: &'a str) -> (&'static str, &'a str) {
+pub(super) fn resource(kind: ResourceKind, message: &str) -> (&'static str, &str) {
     match kind {
         ResourceKind::PubSub => ("pubsub", message),
         ResourceKind::State => ("state", ""),

@@ -127,7 +127,7 @@ pub enum StateReason {
     DeleteMismatch,
     /// A value was not deleted: its ETag is none of this store's.
     DeleteETagInvalid,
-    /// Nothing of a transaction was done.
+    /// A transaction failed; it may have been done where the store had no answer.
     Transaction,
     /// Nothing of a transaction was done: there is another value than an ETag in it says.
     TransactionMismatch,

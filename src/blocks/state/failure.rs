@@ -64,9 +64,7 @@ impl Failure {
                 "invalid etag value: the store has none of this form"
             }
             Self::Store(StateError::Refused(_)) => "the store refused it",
-            Self::Store(StateError::Unavailable(_)) => {
-                "the store cannot be reached, or is busy; a write may have been done"
-            }
+            Self::Store(StateError::Unavailable(_)) => "the store cannot be reached, or is busy",
             Self::Uncertain => {
                 "a try had no answer, and may have been done: the value is another one now; read \
                  it before writing again"
@@ -90,7 +88,7 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// All of them, in the order of their numbers.
+    /// How many calls there are.
     pub(super) const COUNT: usize = 6;
 
     /// In the metrics of Dapr.

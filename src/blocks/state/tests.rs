@@ -287,10 +287,7 @@ async fn failures_are_told_without_the_words_of_the_store() {
             "invalid etag value: the store has none of this form",
         ),
         (StateReason::Save, "the store refused it"),
-        (
-            StateReason::Save,
-            "the store cannot be reached, or is busy; a write may have been done",
-        ),
+        (StateReason::Save, "the store cannot be reached, or is busy"),
     ] {
         let error = setup.save(&["k"]).await.unwrap_err();
         let text = format!("failed saving state in state store s: {why}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::resources;
 use crate::app_channel::AppChannel;
 use crate::blocks::bindings;
 use crate::blocks::bindings::output::OutputBindings;
@@ -35,6 +36,8 @@ pub(super) struct Messages {
     pub(super) streaming: Arc<Streaming>,
     /// Publishes.
     pub(super) publish: Arc<Publish>,
+    /// Values of state stores.
+    pub(super) state: Arc<State>,
 }
 
 /// What messages come through.
@@ -42,21 +45,20 @@ pub(super) struct Incoming<'a> {
     pub(super) config: &'a Config,
     pub(super) registry: &'a Arc<Registry>,
     pub(super) app: Option<&'a AppChannel>,
-    pub(super) state: &'a Arc<State>,
     pub(super) tracer: Tracer,
 }
 
-/// Starts the tasks that keep subscriptions and input bindings running, and makes what publishes
-/// and what does the operations of bindings.
+/// Starts the tasks that keep subscriptions and input bindings running, and makes what publishes,
+/// what does the operations of bindings, and what keeps state, where answers to events go too.
 pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Tasks) -> Messages {
-    let bindings = read_bindings(&incoming, intake, tasks);
+    let state = resources::app_state(incoming.config, incoming.registry);
+    let bindings = read_bindings(&incoming, &state, intake, tasks);
     let configurations = follow_configuration(&incoming, intake, tasks);
     let Incoming {
         config,
         registry,
         app,
         tracer,
-        ..
     } = incoming;
     let own = &config.registry;
     let app_listens = CancellationToken::new();
@@ -84,6 +86,7 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
         subscribed,
         streaming: Arc::new(streaming),
         publish: Arc::new(Publish::new(registry(), app_id, namespace)),
+        state,
     }
 }
 
@@ -107,6 +110,7 @@ fn follow_configuration(
 /// Input bindings are read where there is an app.
 fn read_bindings(
     incoming: &Incoming<'_>,
+    state: &Arc<State>,
     intake: &EarlyStop,
     tasks: &mut Tasks,
 ) -> Arc<OutputBindings> {
@@ -114,7 +118,6 @@ fn read_bindings(
         config,
         registry,
         app,
-        state,
         ..
     } = incoming;
     let namespace = config.registry.namespace.as_deref();

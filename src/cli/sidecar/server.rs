@@ -103,12 +103,10 @@ impl Sidecar {
         let invoke = invoke(&config, &registry, app.clone(), internal, &mut tasks);
         let (invoke, handshake) = invoke.await?;
         let intake = EarlyStop::new(&tasks.shutdown());
-        let state = resources::app_state(&config, &registry);
         let incoming = messages::Incoming {
             config: &config,
             registry: &registry,
             app: app.as_ref(),
-            state: &state,
             tracer,
         };
         let messages = messages::start(incoming, &intake, &mut tasks);
@@ -123,7 +121,7 @@ impl Sidecar {
             pipeline: Pipeline::http(Arc::clone(&registry)),
             publish: messages.publish,
             streaming: messages.streaming,
-            state,
+            state: messages.state,
             secrets: Secrets::new(registry),
             shutdown: Shutdown::new(stop.clone(), forced.clone()),
         };

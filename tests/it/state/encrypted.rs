@@ -52,7 +52,7 @@ async fn a_key_that_is_no_secret_is_refused() {
     let world = start(tempfile::tempdir().unwrap(), IN_MEMORY, &literal).await;
     let answer = world.post("s", r#"[{"key": "k", "value": 1}]"#).await;
     let (status, code, _) = failure(&answer);
-    let not_there = (500, "ERR_STATE_STORE_NOT_CONFIGURED".to_owned());
+    let not_there = (400, "ERR_STATE_STORE_NOT_FOUND".to_owned());
     assert_eq!((status, code), not_there, "nothing is written as it is");
 }
 

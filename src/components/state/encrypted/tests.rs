@@ -145,8 +145,8 @@ fn takes_keys_of_secrets_only() {
         let text = refusal(&component(&[(PRIMARY, wrong, "a")]));
         assert_eq!(
             text,
-            "the value of \"primaryEncryptionKey\" is not a key of AES in hexadecimal digits: 32 of \
-             them for AES-128, 64 for AES-256 (48, for AES-192, are not supported)"
+            "the value of \"primaryEncryptionKey\" is not a key of AES in hexadecimal digits: 32 \
+             of them for AES-128, 64 for AES-256 (48, for AES-192, are not supported)"
         );
     }
     for fine in [&format!("{OLD}\n"), &NEW.to_uppercase()] {

@@ -2,8 +2,8 @@
 //! that comes back by itself.
 //!
 //! ```text
-//! metadata → Settings → Client → ask | ask_each: Errand → Servers (one | Cluster) → Line → Connection
-//!                              → open (a connection of one's own)
+//! metadata → Settings → Client → ask, ask_each → Errand → Servers (one, or Cluster) → Line
+//!                              → open: a connection of one's own
 //! ```
 
 mod client;

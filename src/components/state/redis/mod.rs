@@ -32,7 +32,7 @@ const ALWAYS: &str = "*";
 const ABSENT: &str = "-";
 
 /// The keys of a transaction have to be with one server.
-const APART: &str = "the keys of the transaction are in different slots of the Redis Cluster, which \
+const APART: &str = "the keys of the transaction are in different slots of the cluster, which \
     cannot write them together; keys with the same text in braces are in one slot, such as \
     \"{order-1}.items\" and \"{order-1}.total\"";
 

@@ -8,7 +8,6 @@
     clippy::print_stdout,
     reason = "what is counted is for whoever reads the test"
 )]
-
 #![cfg_attr(
     not(all(feature = "nats", feature = "rabbitmq")),
     allow(dead_code, reason = "what the others use")

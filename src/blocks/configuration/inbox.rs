@@ -1,7 +1,7 @@
 //! Changes that wait for the app: of each key the newest, and no more than may wait.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -91,10 +91,20 @@ impl Inbox {
     }
 
     /// No more will come.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.is_closed = true;
         self.came.notify_one();
+    }
+}
+
+/// Closes an inbox when it is dropped: whoever reads it must not wait for a task that is gone, or
+/// never began.
+pub(super) struct Closing(pub(super) Arc<Inbox>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

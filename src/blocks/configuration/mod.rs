@@ -27,7 +27,7 @@ use crate::registry::Registry;
 use crate::resiliency::{ComponentType, Direction, Policy, Verdict};
 use delivery::Delivery;
 use follower::{Follower, Wanted};
-use inbox::Inbox;
+use inbox::{Closing, Inbox};
 use open::{Registration, Subscriptions};
 use supervisor::Job;
 
@@ -160,7 +160,7 @@ impl Configurations {
             registry: Arc::clone(&self.registry),
             store: store.to_owned(),
             id: id.clone(),
-            inbox: Arc::clone(&job.inbox),
+            inbox: Arc::clone(&job.inbox.0),
             failures: LogRate::default(),
         });
         job.registration = Some(registration);
@@ -176,7 +176,7 @@ impl Configurations {
         metadata: Metadata,
     ) -> Result<Session, Error> {
         let (registration, job) = self.open(store, Wanted { keys, metadata }).await?;
-        let session = Session::new(store, registration, Arc::clone(&job.inbox));
+        let session = Session::new(store, registration, Arc::clone(&job.inbox.0));
         self.start(job).await?;
         Ok(session)
     }
@@ -237,7 +237,7 @@ impl Configurations {
         let job = Job {
             follower: Follower::new(registry, store, wanted, &items, Arc::clone(&inbox)),
             followed,
-            inbox,
+            inbox: Closing(inbox),
             stop: registration.stop(),
             delivery: None,
             registration: None,

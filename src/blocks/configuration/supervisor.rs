@@ -1,6 +1,5 @@
 //! Keeps subscriptions running until they end, or the sidecar stops.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,7 +8,7 @@ use tracing::info;
 
 use super::delivery::Delivery;
 use super::follower::{Followed, Follower};
-use super::inbox::Inbox;
+use super::inbox::Closing;
 use super::open::Registration;
 use crate::blocks::in_flight::Tasks;
 use crate::process::early_stop::EarlyPart;
@@ -22,7 +21,8 @@ const END: Duration = Duration::from_secs(5);
 pub(super) struct Job {
     pub(super) follower: Follower,
     pub(super) followed: Followed,
-    pub(super) inbox: Arc<Inbox>,
+    /// What the follower puts changes in, which ends with it.
+    pub(super) inbox: Closing,
     pub(super) stop: CancellationToken,
     /// Takes changes to an HTTP app; of a stream its session does.
     pub(super) delivery: Option<Delivery>,
@@ -84,7 +84,7 @@ impl Job {
         } = self;
         let following = async {
             stop.run_until_cancelled(follower.run(followed)).await;
-            inbox.close();
+            drop(inbox);
         };
         let delivering = async {
             if let Some(delivery) = delivery {

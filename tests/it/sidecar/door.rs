@@ -62,6 +62,11 @@ fn needs_token(route: RouteId, method: &Method) -> bool {
         | RouteId::BulkGetState
         | RouteId::StateTransaction
         | RouteId::QueryState
+        | RouteId::GetConfiguration
+        | RouteId::SubscribeConfiguration
+        | RouteId::UnsubscribeConfiguration
+        | RouteId::TryLock
+        | RouteId::Unlock
         | RouteId::Invoke
         | RouteId::Fallback => true,
     }
@@ -83,6 +88,7 @@ fn path(route: &Route) -> String {
         .replace("{*topic}", "t/u")
         .replace("{key}", "k")
         .replace("{name}", "n")
+        .replace("{id}", "i")
 }
 
 /// A connection of a client, over which calls go one after the other.

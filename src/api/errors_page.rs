@@ -44,6 +44,18 @@ const ALL: &[Reason] = &[
     Reason::TooManyStreams,
     Reason::SubscribeFailed,
     Reason::BindingFailed,
+    Reason::ConfigurationStoresNotConfigured,
+    Reason::ConfigurationStoreNotFound,
+    Reason::ConfigurationGet,
+    Reason::ConfigurationAppMissing,
+    Reason::ConfigurationSubscriptionsFull,
+    Reason::ConfigurationSubscribe,
+    Reason::ConfigurationUnsubscribe,
+    Reason::LockStoresNotConfigured,
+    Reason::LockRequestInvalid,
+    Reason::LockStoreNotFound,
+    Reason::TryLockFailed,
+    Reason::UnlockFailed,
 ];
 
 const INTRODUCTION: &str = "\

@@ -34,6 +34,16 @@ pub enum RouteId {
     Publish,
     /// An operation of an output binding.
     InvokeBinding,
+    /// Items of a configuration store.
+    GetConfiguration,
+    /// Begins to tell the app of changes of items.
+    SubscribeConfiguration,
+    /// Ends that.
+    UnsubscribeConfiguration,
+    /// Takes a lock.
+    TryLock,
+    /// Gives a lock back.
+    Unlock,
     /// Service invocation by path.
     Invoke,
     /// Everything else: service invocation by header, or an unknown path.
@@ -69,7 +79,7 @@ pub struct Route {
 }
 
 /// Every route. The first one that matches counts. The last one matches everything.
-pub const ROUTES: [Route; 13] = [
+pub const ROUTES: [Route; 21] = [
     Route {
         id: RouteId::Healthz,
         methods: &[Method::GET],
@@ -157,6 +167,70 @@ pub const ROUTES: [Route; 13] = [
         on_public: false,
         exempt: false,
         api_name: "bindings",
+    },
+    Route {
+        id: RouteId::GetConfiguration,
+        methods: &[Method::GET],
+        pattern: "/v1.0/configuration/{store}",
+        on_public: false,
+        exempt: false,
+        api_name: "configuration",
+    },
+    Route {
+        id: RouteId::GetConfiguration,
+        methods: &[Method::GET],
+        pattern: "/v1.0-alpha1/configuration/{store}",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/configuration",
+    },
+    Route {
+        id: RouteId::SubscribeConfiguration,
+        methods: &[Method::GET],
+        pattern: "/v1.0/configuration/{store}/subscribe",
+        on_public: false,
+        exempt: false,
+        api_name: "configuration",
+    },
+    Route {
+        id: RouteId::SubscribeConfiguration,
+        methods: &[Method::GET],
+        pattern: "/v1.0-alpha1/configuration/{store}/subscribe",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/configuration",
+    },
+    Route {
+        id: RouteId::UnsubscribeConfiguration,
+        methods: &[Method::GET],
+        pattern: "/v1.0/configuration/{store}/{id}/unsubscribe",
+        on_public: false,
+        exempt: false,
+        api_name: "configuration",
+    },
+    Route {
+        id: RouteId::UnsubscribeConfiguration,
+        methods: &[Method::GET],
+        pattern: "/v1.0-alpha1/configuration/{store}/{id}/unsubscribe",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/configuration",
+    },
+    Route {
+        id: RouteId::TryLock,
+        methods: &[Method::POST],
+        pattern: "/v1.0-alpha1/lock/{store}",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/lock",
+    },
+    Route {
+        id: RouteId::Unlock,
+        methods: &[Method::POST],
+        pattern: "/v1.0-alpha1/unlock/{store}",
+        on_public: false,
+        exempt: false,
+        api_name: "v1alpha1/unlock",
     },
     Route {
         id: RouteId::Invoke,
@@ -426,6 +500,41 @@ mod tests {
             (Method::GET, "/v1.0/publish/p/t", Fallback),
             (Method::GET, "/", Fallback),
             (Method::GET, "/v1.0", Fallback),
+        ] {
+            assert_eq!(id(Surface::Api, &method, path), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn finds_configuration_and_locks() {
+        use RouteId::{
+            Fallback, GetConfiguration, SubscribeConfiguration, TryLock, Unlock,
+            UnsubscribeConfiguration,
+        };
+        for (method, path, expected) in [
+            (Method::GET, "/v1.0/configuration/s", GetConfiguration),
+            (
+                Method::GET,
+                "/v1.0-alpha1/configuration/s",
+                GetConfiguration,
+            ),
+            (
+                Method::GET,
+                "/v1.0/configuration/s/subscribe",
+                SubscribeConfiguration,
+            ),
+            (
+                Method::GET,
+                "/v1.0-alpha1/configuration/s/i/unsubscribe",
+                UnsubscribeConfiguration,
+            ),
+            (Method::GET, "/v1.0/configuration/s/k", Fallback),
+            (Method::POST, "/v1.0/configuration/s", Fallback),
+            (Method::GET, "/v1.0/configuration", Fallback),
+            (Method::POST, "/v1.0-alpha1/lock/s", TryLock),
+            (Method::POST, "/v1.0-alpha1/unlock/s", Unlock),
+            (Method::POST, "/v1.0/lock/s", Fallback),
+            (Method::GET, "/v1.0-alpha1/lock/s", Fallback),
         ] {
             assert_eq!(id(Surface::Api, &method, path), expected, "{method} {path}");
         }

@@ -66,6 +66,9 @@ impl Row {
             "ERR_DIRECT_INVOKE" => "service-invocation",
             "ERR_INVOKE_OUTPUT_BINDING" => "binding",
             "ERR_PERMISSION_DENIED" => "secret",
+            "ERR_TRY_LOCK" | "ERR_UNLOCK" => "lock",
+            code if code.starts_with("ERR_LOCK_") => "lock",
+            code if code.starts_with("ERR_CONFIGURATION_") => "configuration",
             code if code.starts_with("ERR_SECRET_") => "secret",
             code if code.starts_with("ERR_PUBSUB_") || code.starts_with("ERR_TOPIC_") => "pubsub",
             code if code.contains("HEALTH") => "health",
@@ -136,6 +139,28 @@ pub fn of(reason: Reason) -> Row {
         Reason::TooManyStreams => row(429, "ERR_PUBSUB_STREAMS", ResourceExhausted),
         Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
         Reason::BindingFailed => row(500, "ERR_INVOKE_OUTPUT_BINDING", Internal),
+        Reason::ConfigurationStoresNotConfigured => row(
+            500,
+            "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
+            FailedPrecondition,
+        ),
+        Reason::ConfigurationStoreNotFound => {
+            row(400, "ERR_CONFIGURATION_STORE_NOT_FOUND", InvalidArgument)
+        }
+        Reason::ConfigurationGet => row(500, "ERR_CONFIGURATION_GET", Internal),
+        Reason::ConfigurationAppMissing => row(500, "ERR_APP_CHANNEL_NIL", FailedPrecondition),
+        Reason::ConfigurationSubscriptionsFull => {
+            row(429, "ERR_CONFIGURATION_SUBSCRIBE", ResourceExhausted)
+        }
+        Reason::ConfigurationSubscribe => row(500, "ERR_CONFIGURATION_SUBSCRIBE", InvalidArgument),
+        Reason::ConfigurationUnsubscribe => row(500, "ERR_CONFIGURATION_UNSUBSCRIBE", NotFound),
+        Reason::LockStoresNotConfigured => {
+            row(500, "ERR_LOCK_STORE_NOT_CONFIGURED", FailedPrecondition)
+        }
+        Reason::LockRequestInvalid => row(400, "ERR_MALFORMED_REQUEST", InvalidArgument),
+        Reason::LockStoreNotFound => row(400, "ERR_LOCK_STORE_NOT_FOUND", InvalidArgument),
+        Reason::TryLockFailed => row(500, "ERR_TRY_LOCK", Internal),
+        Reason::UnlockFailed => row(500, "ERR_UNLOCK", Internal),
     }
 }
 

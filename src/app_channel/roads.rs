@@ -36,6 +36,8 @@ pub enum Road {
     BindingEventHttp,
     /// `AppCallback/OnBindingEvent` of a gRPC app.
     BindingEventGrpc,
+    /// A change of an item of configuration, to an HTTP app.
+    ConfigurationChange,
 }
 
 /// What an app speaks.
@@ -67,7 +69,7 @@ pub struct Row {
 }
 
 /// Every road to the app, in the order of [`Road`]. The app token is on each.
-pub const ROADS: [Row; 16] = [
+pub const ROADS: [Row; 17] = [
     Row {
         road: Road::InvokeHttp,
         name: "invoke",
@@ -195,6 +197,14 @@ pub const ROADS: [Row; 16] = [
         owner: "blocks::bindings::input",
         is_limited: true,
         has_callers_headers: true,
+    },
+    Row {
+        road: Road::ConfigurationChange,
+        name: "configuration",
+        speech: Speech::Http,
+        owner: "blocks::configuration::delivery",
+        is_limited: true,
+        has_callers_headers: false,
     },
 ];
 

@@ -74,6 +74,30 @@ pub enum Reason {
     SubscribeFailed,
     /// The output binding is not there, does not have the operation, or failed.
     BindingFailed,
+    /// No configuration store is loaded at all.
+    ConfigurationStoresNotConfigured,
+    /// No configuration store of that name.
+    ConfigurationStoreNotFound,
+    /// The store of the items failed.
+    ConfigurationGet,
+    /// There is no app that speaks HTTP, which could be told of changes.
+    ConfigurationAppMissing,
+    /// As many subscriptions to configuration are open as there may be.
+    ConfigurationSubscriptionsFull,
+    /// The store cannot be followed.
+    ConfigurationSubscribe,
+    /// The store has no subscription of that id.
+    ConfigurationUnsubscribe,
+    /// No lock store is loaded at all.
+    LockStoresNotConfigured,
+    /// The resource or the owner of a lock is empty, or its time is not above 0.
+    LockRequestInvalid,
+    /// No lock store of that name.
+    LockStoreNotFound,
+    /// The store could not say whether the lock was taken.
+    TryLockFailed,
+    /// The store could not say what became of the lock.
+    UnlockFailed,
 }
 
 /// What a failure is about, for programs.

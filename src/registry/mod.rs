@@ -190,8 +190,17 @@ impl Registry {
         })
     }
 
+    /// The same with changes that a test tells of.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_changes(snapshot: Snapshot, changes: watch::Receiver<()>) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            changes,
+        })
+    }
+
     /// Takes something else in place of what it holds.
-    #[cfg(test)]
+    #[cfg(feature = "testing")]
     pub(crate) fn replace(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
     }

@@ -11,6 +11,7 @@ use super::pipelines::Pipelines;
 use super::rules::Rules;
 use super::scope::Scope;
 use super::stores::LoadedState;
+use crate::components::catalog::{Category, category};
 use crate::components::configuration::ConfigurationStore;
 use crate::components::lock::LockStore;
 use crate::components::secret_store::{
@@ -146,13 +147,16 @@ impl Snapshot {
         !self.secret_stores.is_empty()
     }
 
+    /// The components of a category that are defined and do not run.
+    pub(crate) fn failed_of(&self, wanted: Category) -> impl Iterator<Item = &FailedComponent> {
+        self.failed.iter().filter(move |component| {
+            !component.keeps_running && category(&component.component_type) == wanted
+        })
+    }
+
     /// The secret stores that are defined and do not run.
     pub(crate) fn failed_secret_stores(&self) -> impl Iterator<Item = &FailedComponent> {
-        self.failed.iter().filter(|component| {
-            !component.keeps_running
-                && crate::components::catalog::category(&component.component_type)
-                    == crate::components::catalog::Category::SecretStore
-        })
+        self.failed_of(Category::SecretStore)
     }
 }
 

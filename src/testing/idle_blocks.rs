@@ -26,10 +26,10 @@ pub fn idle_blocks(app_id: &str) -> Blocks {
     let (streams, stop) = (Streams::default(), CancellationToken::new());
     Blocks {
         bindings: Arc::new(OutputBindings::new(registry(), None)),
-        configurations: Arc::new(Configurations::new(registry())),
+        configurations: Arc::new(Configurations::new(registry(), "", None).0),
         health: Health::new(app_id, Readiness::new(), Readiness::new()),
         invoke: Arc::new(Invoke::new(None, app_id, "", 1024, registry())),
-        locks: Arc::new(Locks::new(registry(), app_id)),
+        locks: Arc::new(Locks::new(registry())),
         metadata: Arc::new(Metadata::new(Facts::default(), Live::default)),
         pipeline: Pipeline::http(registry()),
         publish: Arc::new(Publish::new(registry(), app_id, "")),

@@ -10,7 +10,10 @@ pub mod contract;
 pub mod eventually;
 pub mod fake_app;
 pub mod fake_component;
+pub mod fake_configuration;
 pub mod fake_grpc_app;
+pub mod fake_locks;
+pub mod fake_registry;
 #[cfg(feature = "gcp")]
 pub mod fake_secret_manager;
 pub mod fake_sentry;

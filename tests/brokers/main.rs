@@ -10,12 +10,20 @@
     reason = "what is counted is for whoever reads the test"
 )]
 
+#![cfg_attr(
+    not(all(feature = "nats", feature = "rabbitmq")),
+    allow(dead_code, reason = "what the others use")
+)]
+
+mod configuration;
 mod counting;
 mod direct;
 mod faults;
+#[cfg(feature = "nats")]
 mod jetstream;
 mod postgres_server;
 mod proxy;
+#[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 mod redis;
 mod servers;

@@ -77,7 +77,7 @@ async fn nothing_is_lost_where_sidecars_are_killed_and_the_order_is_kept() {
 }
 
 /// What the server answers to a command of somebody else.
-fn ask(server: &Server, command: &[&str]) -> String {
+pub(crate) fn ask(server: &Server, command: &[&str]) -> String {
     let mut client: Command = program("redis-cli");
     let output = client
         .args([

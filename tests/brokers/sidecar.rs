@@ -97,6 +97,14 @@ impl Sidecar {
         (answer.status(), text)
     }
 
+    /// Asks for a path.
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Full::default()).unwrap();
+        let answer = send(self.0.address(), request).await;
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        (answer.status(), text)
+    }
+
     async fn is_ready(&self) {
         eventually("the sidecar is ready", async || {
             let request = Request::get("/v1.0/healthz/outbound").body(Full::default());

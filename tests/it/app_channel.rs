@@ -233,7 +233,8 @@ async fn call(road: Road, channel: AppChannel, headers: HeaderMap, was_called: i
         Road::BindingProbe
         | Road::ListInputBindings
         | Road::BindingEventHttp
-        | Road::BindingEventGrpc => call_about_bindings(&channel, road, headers).await,
+        | Road::BindingEventGrpc
+        | Road::ConfigurationChange => call_about_bindings(&channel, road, headers).await,
     }
 }
 

@@ -7,6 +7,7 @@ use sidegate::process::metrics::Metrics;
 mod api;
 mod app_channel;
 mod bindings;
+mod configuration;
 mod demo;
 mod inject_command;
 mod injection;

@@ -27,7 +27,9 @@ use super::{Blocks, Door};
 use metrics::GrpcMetrics;
 
 mod bindings;
+mod configuration;
 pub(super) mod invoke;
+mod lock;
 mod metadata;
 mod metrics;
 mod proxy;
@@ -62,6 +64,16 @@ pub enum MethodId {
     BulkPublishEvent,
     /// Subscribes to a topic as a stream.
     SubscribeTopicEvents,
+    /// Items of a configuration store.
+    GetConfiguration,
+    /// Changes of items as a stream.
+    SubscribeConfiguration,
+    /// Ends such a stream.
+    UnsubscribeConfiguration,
+    /// Takes a lock.
+    TryLock,
+    /// Gives a lock back.
+    Unlock,
 }
 
 /// One row of the table of methods.
@@ -76,7 +88,7 @@ pub struct Method {
 }
 
 /// Every method that is served. None may be called without the token.
-pub const METHODS: [Method; 11] = [
+pub const METHODS: [Method; 19] = [
     Method {
         id: MethodId::InvokeService,
         path: "/dapr.proto.runtime.v1.Dapr/InvokeService",
@@ -131,6 +143,46 @@ pub const METHODS: [Method; 11] = [
         id: MethodId::SubscribeTopicEvents,
         path: "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1",
         api_name: "v1alpha1/subscribe",
+    },
+    Method {
+        id: MethodId::GetConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/GetConfiguration",
+        api_name: "configuration",
+    },
+    Method {
+        id: MethodId::GetConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/GetConfigurationAlpha1",
+        api_name: "v1alpha1/configuration",
+    },
+    Method {
+        id: MethodId::SubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/SubscribeConfiguration",
+        api_name: "configuration",
+    },
+    Method {
+        id: MethodId::SubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/SubscribeConfigurationAlpha1",
+        api_name: "v1alpha1/configuration",
+    },
+    Method {
+        id: MethodId::UnsubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/UnsubscribeConfiguration",
+        api_name: "configuration",
+    },
+    Method {
+        id: MethodId::UnsubscribeConfiguration,
+        path: "/dapr.proto.runtime.v1.Dapr/UnsubscribeConfigurationAlpha1",
+        api_name: "v1alpha1/configuration",
+    },
+    Method {
+        id: MethodId::TryLock,
+        path: "/dapr.proto.runtime.v1.Dapr/TryLockAlpha1",
+        api_name: "v1alpha1/lock",
+    },
+    Method {
+        id: MethodId::Unlock,
+        path: "/dapr.proto.runtime.v1.Dapr/UnlockAlpha1",
+        api_name: "v1alpha1/unlock",
     },
 ];
 
@@ -257,6 +309,43 @@ impl GrpcApi {
             MethodId::SubscribeTopicEvents => {
                 streaming::serve(blocks.streaming, request, limit).await
             }
+            MethodId::GetConfiguration
+            | MethodId::SubscribeConfiguration
+            | MethodId::UnsubscribeConfiguration
+            | MethodId::TryLock
+            | MethodId::Unlock => stores(method.id, blocks, request, limit).await,
+        }
+    }
+}
+
+/// Calls about configuration and locks.
+async fn stores(
+    method: MethodId,
+    blocks: Blocks,
+    request: Request<Incoming>,
+    limit: usize,
+) -> Response<Body> {
+    let (configurations, locks) = (blocks.configurations, blocks.locks);
+    match method {
+        MethodId::SubscribeConfiguration => {
+            configuration::subscribe(configurations, request, limit).await
+        }
+        MethodId::UnsubscribeConfiguration => {
+            let answer =
+                async move |request| Ok(configuration::unsubscribe(&configurations, request));
+            unary::serve(request, limit, answer).await
+        }
+        MethodId::TryLock => {
+            let answer = async move |request| lock::try_lock(&locks, request).await;
+            unary::serve(request, limit, answer).await
+        }
+        MethodId::Unlock => {
+            let answer = async move |request| lock::unlock(&locks, request).await;
+            unary::serve(request, limit, answer).await
+        }
+        _ => {
+            let answer = async move |request| configuration::get(&configurations, request).await;
+            unary::serve(request, limit, answer).await
         }
     }
 }

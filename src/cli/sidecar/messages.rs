@@ -8,6 +8,7 @@ use super::config::Config;
 use crate::app_channel::AppChannel;
 use crate::blocks::bindings;
 use crate::blocks::bindings::output::OutputBindings;
+use crate::blocks::configuration::Configurations;
 use crate::blocks::publish::Publish;
 use crate::blocks::subscriptions::streaming::{Streaming, Streams};
 use crate::blocks::subscriptions::supervisor::{App, Current};
@@ -21,6 +22,8 @@ use crate::registry::Registry;
 pub(super) struct Messages {
     /// Operations of bindings.
     pub(super) bindings: Arc<OutputBindings>,
+    /// The items of configuration stores, and changes of them.
+    pub(super) configurations: Arc<Configurations>,
     /// The subscriptions, for the metadata.
     pub(super) subscriptions: Current,
     /// Cancel it once the app listens.
@@ -45,6 +48,7 @@ pub(super) struct Incoming<'a> {
 /// and what does the operations of bindings.
 pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Tasks) -> Messages {
     let bindings = read_bindings(&incoming, intake, tasks);
+    let configurations = follow_configuration(&incoming, intake, tasks);
     let Incoming {
         config,
         registry,
@@ -71,12 +75,30 @@ pub(super) fn start(incoming: Incoming<'_>, intake: &EarlyStop, tasks: &mut Task
     let streaming = Streaming::new(registry(), app_id, streams, tasks.shutdown());
     Messages {
         bindings,
+        configurations,
         subscriptions,
         app_listens,
         subscribed,
         streaming: Arc::new(streaming),
         publish: Arc::new(Publish::new(registry(), app_id, namespace)),
     }
+}
+
+/// Changes of configuration come to whoever asks for them.
+fn follow_configuration(
+    incoming: &Incoming<'_>,
+    intake: &EarlyStop,
+    tasks: &mut Tasks,
+) -> Arc<Configurations> {
+    let namespace = incoming.config.registry.namespace.as_deref();
+    let (configurations, supervisor) = Configurations::new(
+        Arc::clone(incoming.registry),
+        namespace.unwrap_or_default(),
+        incoming.app.cloned(),
+    );
+    let following = supervisor.run(intake.part(), tasks.shutdown());
+    tasks.spawn("configuration", following);
+    Arc::new(configurations)
 }
 
 /// Input bindings are read where there is an app.

@@ -12,7 +12,6 @@ use super::sockets::{Addresses, Servers, Sockets};
 use super::{access, app, identity, messages, peers, resources, traces};
 use crate::api::Blocks;
 use crate::app_channel::AppChannel;
-use crate::blocks::configuration::Configurations;
 use crate::blocks::health::Health;
 use crate::blocks::invoke::Invoke;
 use crate::blocks::lock::Locks;
@@ -114,10 +113,10 @@ impl Sidecar {
         let metadata = resources::metadata(&config, registry.clone(), messages.subscriptions);
         let blocks = Blocks {
             bindings: messages.bindings,
-            configurations: Arc::new(Configurations::new(Arc::clone(&registry))),
+            configurations: messages.configurations,
             health: Health::new(&own.app_id, whole.clone(), outbound),
             invoke: Arc::new(invoke),
-            locks: Arc::new(Locks::new(Arc::clone(&registry), &own.app_id)),
+            locks: Arc::new(Locks::new(Arc::clone(&registry))),
             metadata: Arc::new(metadata),
             pipeline: Pipeline::http(Arc::clone(&registry)),
             publish: messages.publish,

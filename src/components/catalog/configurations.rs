@@ -6,18 +6,22 @@ use super::{Host, contains, listed, named};
 use crate::components::configuration::ConfigurationStore;
 #[cfg(feature = "postgres")]
 use crate::components::configuration::postgres::Postgres;
+#[cfg(feature = "redis")]
+use crate::components::configuration::redis::RedisItems;
 use crate::components::metadata::Reader;
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]
 enum ConfigurationType {
     Postgres,
+    Redis,
 }
 
 #[rustfmt::skip] // One row a type.
 const CONFIGURATION_TYPES: &[(&str, ConfigurationType)] = &[
     ("configuration.postgres", ConfigurationType::Postgres),
     ("configuration.postgresql", ConfigurationType::Postgres),
+    ("configuration.redis", ConfigurationType::Redis),
 ];
 
 /// The types, for error texts.
@@ -40,6 +44,7 @@ pub(super) async fn build(
     let mut reader = Reader::new(component)?;
     let store = match found {
         ConfigurationType::Postgres => postgres(component, &mut reader).await?,
+        ConfigurationType::Redis => redis(component, &mut reader).await?,
     };
     reader.warn_unknown();
     Ok(store)
@@ -60,4 +65,20 @@ async fn postgres(
     _: &mut Reader<'_>,
 ) -> Result<Arc<dyn ConfigurationStore>, Error> {
     Err(Error::lacks("speak to PostgreSQL", "postgres"))
+}
+
+#[cfg(feature = "redis")]
+async fn redis(
+    component: &ResolvedComponent,
+    reader: &mut Reader<'_>,
+) -> Result<Arc<dyn ConfigurationStore>, Error> {
+    Ok(Arc::new(RedisItems::start(component, reader).await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(
+    _: &ResolvedComponent,
+    _: &mut Reader<'_>,
+) -> Result<Arc<dyn ConfigurationStore>, Error> {
+    Err(Error::lacks("speak to Redis", "redis"))
 }

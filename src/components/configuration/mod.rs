@@ -8,9 +8,12 @@ use super::message::Metadata;
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+pub mod seen;
 
 /// An item.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Item {
     /// Its value.
     pub value: String,
@@ -53,6 +56,7 @@ pub trait ConfigurationStore: Send + Sync {
 #[async_trait]
 pub trait Changes: Send {
     /// The items that changed next, however long it takes; one that was deleted is there with an
-    /// empty value. After an error this is of no use any more: read again, and subscribe again.
+    /// empty value. After an error this is of no use any more, nor after the future was dropped:
+    /// read again, and subscribe again.
     async fn next(&mut self) -> Result<Items, ConfigurationError>;
 }

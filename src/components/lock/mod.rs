@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub mod names;
+#[cfg(feature = "redis")]
+pub mod redis;
+
 /// What became of a lock that somebody wanted to give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlocked {

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisConnectionInfo, RedisError, Value,
+    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, ProtocolVersion, RedisConnectionInfo,
+    RedisError, Value,
 };
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -77,7 +78,19 @@ impl Client {
         wait: Duration,
     ) -> Result<Connection, BrokerError> {
         let limit = self.settings.answer_timeout.map(|limit| limit + wait);
-        let opened = self.connect(limit).await;
+        let opened = self.connect(self.purpose(limit)).await;
+        opened.map_err(|(host, error)| failure(&error, &host.to_string()))
+    }
+
+    /// A connection of one's own, over which the server also tells what it was not asked for:
+    /// `pushes` takes it, without waiting. Servers before Redis 6 refuse it.
+    pub(in crate::components) async fn open_with_pushes(
+        &self,
+        pushes: Arc<dyn AsyncPushSender>,
+    ) -> Result<Connection, BrokerError> {
+        let mut purpose = self.purpose(self.settings.answer_timeout);
+        purpose.pushes = Some(pushes);
+        let opened = self.connect(purpose).await;
         opened.map_err(|(host, error)| failure(&error, &host.to_string()))
     }
 
@@ -109,6 +122,11 @@ impl Client {
     /// The server, for texts.
     pub(in crate::components) fn server(&self) -> String {
         self.settings.hosts[0].to_string()
+    }
+
+    /// The number of the database.
+    pub(in crate::components) fn database(&self) -> i64 {
+        self.settings.database
     }
 
     async fn answer(&self, request: Request<'_>, repeat: Repeat) -> Result<Value, BrokerError> {
@@ -160,7 +178,8 @@ impl Client {
         if let Some(connection) = &*shared {
             return Ok(connection.clone());
         }
-        let connection = self.connect(self.settings.answer_timeout).await?;
+        let purpose = self.purpose(self.settings.answer_timeout);
+        let connection = self.connect(purpose).await?;
         Ok(shared.insert(connection).clone())
     }
 
@@ -175,8 +194,17 @@ impl Client {
         }
     }
 
+    fn purpose(&self, limit: Option<Duration>) -> Purpose<'_> {
+        Purpose {
+            login: &self.settings.login,
+            database: self.settings.database,
+            limit,
+            pushes: None,
+        }
+    }
+
     /// A connection to the primary, or to the first host that is there.
-    async fn connect(&self, limit: Option<Duration>) -> Result<Connection, (Host, RedisError)> {
+    async fn connect(&self, purpose: Purpose<'_>) -> Result<Connection, (Host, RedisError)> {
         let settings = &self.settings;
         let found;
         let hosts = match &settings.sentinel {
@@ -188,7 +216,7 @@ impl Client {
         };
         let mut last = None;
         for host in hosts {
-            match connect(settings, host, &settings.login, settings.database, limit).await {
+            match connect(settings, host, purpose.clone()).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => last = Some((host.clone(), error)),
             }
@@ -203,14 +231,31 @@ enum Request<'a> {
     Several(&'a Pipeline),
 }
 
+/// What a connection is for.
+#[derive(Clone)]
+pub(super) struct Purpose<'a> {
+    /// Who comes.
+    pub(super) login: &'a Login,
+    /// The database.
+    pub(super) database: i64,
+    /// For an answer.
+    pub(super) limit: Option<Duration>,
+    /// Takes what the server was not asked for.
+    pub(super) pushes: Option<Arc<dyn AsyncPushSender>>,
+}
+
 /// A connection that is let in and has chosen its database.
 pub(super) async fn connect(
     settings: &Settings,
     host: &Host,
-    login: &Login,
-    database: i64,
-    limit: Option<Duration>,
+    purpose: Purpose<'_>,
 ) -> Result<Connection, RedisError> {
+    let Purpose {
+        login,
+        database,
+        limit,
+        pushes,
+    } = purpose;
     let mut info = RedisConnectionInfo::default().set_db(database);
     if let Some(user) = &login.user {
         info = info.set_username(user);
@@ -219,9 +264,13 @@ pub(super) async fn connect(
         // Exposed to the server that it is for.
         info = info.set_password(password.expose());
     }
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_response_timeout(limit)
         .set_pipeline_buffer_size(QUEUE);
+    if let Some(pushes) = pushes {
+        info = info.set_protocol(ProtocolVersion::RESP3);
+        config = config.set_push_sender(pushes);
+    }
     let opening = async {
         let stream = socket::open(host, settings.tls.as_ref()).await?;
         MultiplexedConnection::new_with_config(&info, stream, config).await

@@ -2,7 +2,7 @@
 
 use redis::RedisError;
 
-use super::client::connect;
+use super::client::{Purpose, connect};
 use super::hosts::Host;
 use super::settings::{Sentinel, Settings};
 
@@ -22,8 +22,13 @@ pub(super) async fn primary(
 }
 
 async fn ask(settings: &Settings, sentinel: &Sentinel, host: &Host) -> Result<Host, RedisError> {
-    let mut connection =
-        connect(settings, host, &sentinel.login, 0, settings.answer_timeout).await?;
+    let purpose = Purpose {
+        login: &sentinel.login,
+        database: 0,
+        limit: settings.answer_timeout,
+        pushes: None,
+    };
+    let mut connection = connect(settings, host, purpose).await?;
     let found: Option<(String, u16)> = redis::cmd("SENTINEL")
         .arg("GET-MASTER-ADDR-BY-NAME")
         .arg(&sentinel.primary)

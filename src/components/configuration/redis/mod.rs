@@ -1,0 +1,177 @@
+//! `configuration.redis`: items are the strings of a database.
+//!
+//! The strings are those of Dapr: `VALUE`, or `VALUE||VERSION`. What has an empty value, or is no
+//! string, is no item.
+//!
+//! ```text
+//! get       → MGET, over the shared connection of the client; of no keys SCAN first
+//! subscribe → Following: notices of the server (over a connection of its own) say which keys were
+//!             touched, and all are read again now and then, since notices may be off or get lost
+//! ```
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+
+use super::{Changes, ConfigurationError, ConfigurationStore, Item, Items};
+use crate::components::message::{BrokerError, Metadata};
+use crate::components::metadata::Reader;
+use crate::components::redis::{Client, Repeat, Settings};
+use crate::components::{Error, ResolvedComponent};
+use following::Following;
+
+mod following;
+mod notices;
+mod touched;
+
+/// What stands between a value and its version.
+const SEPARATOR: &str = "||";
+/// The most keys of one command.
+const TOGETHER: usize = 500;
+/// How many keys the server looks at in one step of a search.
+const STEP: usize = 1000;
+/// The most keys that are read where none are named.
+const MOST_KEYS: usize = 10_000;
+
+/// The items of a database.
+pub struct RedisItems(Arc<Store>);
+
+/// What subscriptions share with it.
+struct Store {
+    /// The name of the component, for the log.
+    name: String,
+    client: Client,
+    /// Whether the log has been told that notices are off.
+    warned: AtomicBool,
+}
+
+impl RedisItems {
+    /// The database that the metadata of a component names. The server has to be there.
+    ///
+    /// # Errors
+    ///
+    /// Settings that cannot be used, and a server that is away or lets nobody in.
+    pub async fn start(
+        component: &ResolvedComponent,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, Error> {
+        let client = Client::new(Settings::read(component, reader).await?);
+        let reached = client.ping().await;
+        reached.map_err(|error| Error::Init(error.to_string()))?;
+        Ok(Self(Arc::new(Store {
+            name: component.name.clone(),
+            client,
+            warned: AtomicBool::new(false),
+        })))
+    }
+}
+
+#[async_trait]
+impl ConfigurationStore for RedisItems {
+    async fn get(&self, keys: &[String], _: &Metadata) -> Result<Items, ConfigurationError> {
+        self.0.get(keys).await
+    }
+
+    async fn subscribe(
+        &self,
+        keys: &[String],
+        _: &Metadata,
+    ) -> Result<Box<dyn Changes>, ConfigurationError> {
+        let following = Following::open(Arc::clone(&self.0), keys).await?;
+        Ok(Box::new(following))
+    }
+}
+
+impl Store {
+    /// The items of these keys that are there; of no keys, every item.
+    async fn get(&self, keys: &[String]) -> Result<Items, ConfigurationError> {
+        if keys.is_empty() {
+            let keys: Vec<_> = self.keys().await?.into_iter().collect();
+            return self.read(&keys).await;
+        }
+        self.read(keys).await
+    }
+
+    async fn read(&self, keys: &[String]) -> Result<Items, ConfigurationError> {
+        let mut items = Items::new();
+        for some in keys.chunks(TOGETHER) {
+            let mut command = redis::cmd("MGET");
+            command.arg(some);
+            let values: Vec<Option<Vec<u8>>> = self.client.ask(&command, Repeat::Allowed).await?;
+            let found = some.iter().zip(values).filter_map(|(key, value)| {
+                let item = item(&String::from_utf8_lossy(&value?));
+                (!item.value.is_empty()).then(|| (key.clone(), item))
+            });
+            items.extend(found);
+        }
+        Ok(items)
+    }
+
+    /// All keys of the database that are texts.
+    async fn keys(&self) -> Result<BTreeSet<String>, ConfigurationError> {
+        let mut keys = BTreeSet::new();
+        let mut cursor = 0_u64;
+        loop {
+            let mut command = redis::cmd("SCAN");
+            command.arg(cursor).arg("COUNT").arg(STEP);
+            let found: Vec<Vec<u8>>;
+            (cursor, found) = self.client.ask(&command, Repeat::Allowed).await?;
+            keys.extend(
+                found
+                    .into_iter()
+                    .filter_map(|key| String::from_utf8(key).ok()),
+            );
+            if keys.len() > MOST_KEYS {
+                let text =
+                    format!("the database has more than {MOST_KEYS} keys: name those wanted");
+                return Err(ConfigurationError::Refused(text));
+            }
+            if cursor == 0 {
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+/// A value with its version. What follows a second separator is left out, as in Dapr 1.18.
+fn item(text: &str) -> Item {
+    let mut parts = text.split(SEPARATOR);
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    Item {
+        value: part(),
+        version: part(),
+        metadata: Metadata::new(),
+    }
+}
+
+impl From<BrokerError> for ConfigurationError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Refused(text) => Self::Refused(text),
+            BrokerError::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_the_form_of_dapr() {
+        for (text, value, version) in [
+            ("", "", ""),
+            ("v", "v", ""),
+            ("v||1", "v", "1"),
+            ("v||", "v", ""),
+            ("||1", "", "1"),
+            ("v||1||x", "v", "1"),
+            ("v|1", "v|1", ""),
+        ] {
+            let item = item(text);
+            assert_eq!((&*item.value, &*item.version), (value, version), "{text}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! The TLS settings of components: texts or files that become a client's configuration.
+//! The TLS settings of brokers: texts or files that become a client's configuration.
 
 use rustls::ClientConfig;
 
@@ -11,7 +11,7 @@ use crate::tls::client_identity::ClientIdentity;
 /// The largest file of certificates.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The names of the settings of one kind of component.
+/// The names of the settings of one kind of broker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
     /// The CA certificates that are believed, in place of those of the system.

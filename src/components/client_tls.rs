@@ -1,4 +1,4 @@
-//! The TLS settings of components: texts or files that become a client's configuration.
+//! The TLS settings of brokers: texts or files that become a client's configuration.
 
 use rustls::ClientConfig;
 

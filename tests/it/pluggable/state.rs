@@ -72,16 +72,6 @@ async fn meets_the_contract() {
 }
 
 #[tokio::test]
-async fn meets_the_contract_without_calls_for_several_keys() {
-    let world = World::new();
-    let _component = world.start("own");
-    for method in ["BulkGet", "BulkSet", "BulkDelete"] {
-        world.behaviour.fails(method, Code::Unimplemented, "no");
-    }
-    state_contract::holds(&store(&world).await, "app||").await;
-}
-
-#[tokio::test]
 async fn passes_on_all_that_a_store_says_of_a_value() {
     let world = World::new();
     let _component = world.start("own");

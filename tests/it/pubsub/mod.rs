@@ -20,7 +20,6 @@ use sidegate::blocks::subscriptions::{Message, to_app};
 use sidegate::components::message::BrokerError;
 use sidegate::components::pubsub::Outgoing;
 use sidegate::process::early_stop::EarlyStop;
-use sidegate::process::kubernetes::Access;
 use sidegate::process::tasks::{BoxError, Tasks};
 use sidegate::registry::{Registry, RegistryConfig};
 use sidegate::testing::eventually::eventually;

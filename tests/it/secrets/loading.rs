@@ -56,7 +56,7 @@ async fn refuses_types_that_do_not_exist() {
 async fn a_component_of_a_category_that_is_not_served_does_not_stop_the_others() {
     let files = Files::new();
     files.file_store(r#"{"k": "v"}"#);
-    files.resource("a.yaml", &component("state", "state.redis", ""));
+    files.resource("a.yaml", &component("keys", "crypto.dapr.jwks", ""));
     assert_eq!(files.start().await.components(), ["file"]);
 }
 

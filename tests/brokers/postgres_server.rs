@@ -1,13 +1,14 @@
 //! A PostgreSQL of a test's own.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::geteuid;
 use sidegate::testing::certificates::{Authority, Issued};
-use sidegate::testing::eventually::eventually_blocking;
+use sidegate::testing::eventually::{eventually, eventually_blocking};
+use tokio_postgres::NoTls;
 
 use crate::servers::{Server, installed, program};
 
@@ -48,8 +49,14 @@ impl PostgresServer {
                 .args(["-c", "deadlock_timeout=50ms"]);
             command
         });
+        let server = server.await;
+        let text = connection_string(server.address(), "").replace("database=", "dbname=");
+        eventually("PostgreSQL has started", async || {
+            tokio_postgres::connect(&text, NoTls).await.ok().map(drop)
+        })
+        .await;
         Self {
-            server: server.await,
+            server,
             authority: authority.certificate(),
         }
     }

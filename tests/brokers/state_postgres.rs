@@ -10,7 +10,7 @@ use sidegate::components::configuration::{Changes, ConfigurationStore};
 use sidegate::components::message::Metadata;
 use sidegate::components::state::{Condition, ETag, Operation, Set, StateError, StateStore, Ttl};
 use sidegate::testing::eventually::eventually;
-use sidegate::testing::state_contract::{self, delete, get, set};
+use sidegate::testing::state_contract::{self, get, set};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
 
@@ -76,8 +76,9 @@ async fn keeps_the_contract_in_both_layouts() {
     ];
     let second = store(&server, "v2", &fields).await.unwrap();
     state_contract::holds(&second, "app||").await;
-    for version in ["v1", "v2"] {
-        let open = async || store(&server, version, &[]).await.unwrap();
+    for (version, name) in [("v1", "tableName"), ("v2", "tablePrefix")] {
+        let fields = [(name, "kept_")];
+        let open = async || store(&server, version, &fields).await.unwrap();
         state_contract::survives(open, "app||").await;
     }
 }
@@ -91,6 +92,7 @@ async fn shares_its_tables_and_says_what_is_wrong() {
     says_why_it_cannot_start(&server).await;
     checks_the_server(&server).await;
     waits_for_a_connection_for_a_while(&server).await;
+    deadlocks_with_nobody(&server).await;
     gives_way_and_tries_again(&server).await;
 }
 
@@ -235,6 +237,20 @@ async fn says_why_it_cannot_start(server: &PostgresServer) {
         let expected = format!("PostgreSQL at {address}: {expected}");
         assert_eq!(error, expected);
     }
+    // The table of the other version is left as it is.
+    for (version, fields, column) in [
+        ("v2", vec![], "expires_at"),
+        ("v1", vec![("tableName", "v2_state")], "isbinary"),
+    ] {
+        let error = store(server, version, &fields).await.err().unwrap();
+        let expected = format!("column \"{column}\" does not exist (42703)");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    let (somebody, _driver) = somebody(server).await;
+    let changed = "SELECT count(*) FROM information_schema.columns \
+                   WHERE table_name = 'v2_state' AND column_name = 'expiredate'";
+    let changed: i64 = somebody.query_one(changed, &[]).await.unwrap().get(0);
+    assert_eq!(changed, 0);
     let error = store(server, "v2", &[("port", "1")]).await.err().unwrap();
     let begin = "PostgreSQL at 127.0.0.1:1: error connecting to server: ";
     assert!(error.starts_with(begin), "{error}");
@@ -305,7 +321,8 @@ async fn waits_for_a_connection_for_a_while(server: &PostgresServer) {
         writers.spawn(async move {
             let value = number.to_string();
             let written = Operation::Set(Set {
-                condition: Condition::Matches(ETag::of_version(7)),
+                // Tried once: a second try would meet the first.
+                condition: Condition::Absent,
                 ..set("k", value)
             });
             store.write(written).await
@@ -332,11 +349,10 @@ async fn waits_for_a_connection_for_a_while(server: &PostgresServer) {
     .await;
 }
 
-/// Transactions over the same keys in opposite orders: some give way, and all are done.
-async fn gives_way_and_tries_again(server: &PostgresServer) {
-    let store = store(server, "v2", &[("tablePrefix", "dead_")])
-        .await
-        .unwrap();
+/// Transactions over the same keys in opposite orders: none gives way.
+async fn deadlocks_with_nobody(server: &PostgresServer) {
+    let store = store(server, "v2", &[("tablePrefix", "orders_")]).await;
+    let store = store.unwrap();
     let mut writers = JoinSet::new();
     for number in 0..4 {
         let store = Arc::clone(&store);
@@ -354,6 +370,47 @@ async fn gives_way_and_tries_again(server: &PostgresServer) {
     }
     while let Some(ended) = writers.join_next().await {
         ended.unwrap();
+    }
+    let (somebody, _driver) = somebody(server).await;
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let deadlocks: i64 = somebody.query_one(deadlocks, &[]).await.unwrap().get(0);
+    assert_eq!(deadlocks, 0);
+}
+
+/// A transaction that the server ends for the sake of another is done after all.
+async fn gives_way_and_tries_again(server: &PostgresServer) {
+    let strict = server.connection_string("default_transaction_isolation=serializable");
+    let fields = [
+        ("connectionString", strict.as_str()),
+        ("tablePrefix", "strict_"),
+    ];
+    let store = store(server, "v2", &fields).await.unwrap();
+    let write = |value: &str| {
+        vec![
+            Operation::Set(set("a", value)),
+            Operation::Set(set("b", value)),
+        ]
+    };
+    assert_eq!(store.transact(write("1")).await, Ok(()));
+    let (somebody, _driver) = somebody(server).await;
+    somebody
+        .batch_execute("BEGIN; UPDATE strict_state SET value = '2' WHERE key = 'a'")
+        .await
+        .unwrap();
+    let (watcher, _other_driver) = self::somebody(server).await;
+    let steps = async {
+        eventually("the store waits for the other", async || {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+            let waits: i64 = watcher.query_one(waits, &[]).await.unwrap().get(0);
+            (waits > 0).then_some(())
+        })
+        .await;
+        somebody.batch_execute("COMMIT").await.unwrap();
+    };
+    let (written, ()) = tokio::join!(store.transact(write("3")), steps);
+    assert_eq!(written, Ok(()));
+    for key in ["a", "b"] {
+        assert_eq!(value(store.as_ref(), key).await, 3);
     }
 }
 
@@ -405,10 +462,8 @@ async fn no_acknowledged_write_is_lost_when_the_server_is_killed() {
     let total = total();
     println!("PostgreSQL, killed {KILLS} times: {total} writes acknowledged, none lost, {down:?}");
     for (writer, acknowledged) in acknowledged.iter().enumerate() {
-        let (one, other) = (value(store.as_ref(), &format!("a{writer}")), async {
-            value(store.as_ref(), &format!("b{writer}")).await
-        });
-        let (one, other) = (one.await.unwrap(), other.await.unwrap());
+        let one = value(store.as_ref(), &format!("a{writer}")).await;
+        let other = value(store.as_ref(), &format!("b{writer}")).await;
         let acknowledged = acknowledged.load(Ordering::Relaxed);
         assert!(one >= acknowledged, "{one} is less than {acknowledged}");
         assert_eq!(one, other, "both halves of a transaction");
@@ -444,9 +499,9 @@ async fn count(store: &dyn StateStore, writer: usize, acknowledged: &AtomicU64) 
     }
 }
 
-async fn value(store: &dyn StateStore, key: &str) -> Option<u64> {
-    let item = store.get(&get(key)).await.unwrap()?;
-    std::str::from_utf8(&item.value).unwrap().parse().ok()
+async fn value(store: &dyn StateStore, key: &str) -> u64 {
+    let item = store.get(&get(key)).await.unwrap().unwrap();
+    std::str::from_utf8(&item.value).unwrap().parse().unwrap()
 }
 
 /// The table and the trigger of docs/configuration.md.

@@ -46,10 +46,7 @@ async fn postgresql() -> Store {
         server: PostgresServer::start().await.server,
         component: |address| {
             let connection = connection_string(address, "");
-            let fields = [
-                ("connectionString", connection.as_str()),
-                ("timeout", "1s"),
-            ];
+            let fields = [("connectionString", connection.as_str()), ("timeout", "1s")];
             component("state.postgresql", &fields)
         },
     }

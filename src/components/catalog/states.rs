@@ -6,9 +6,9 @@ use super::{Host, is_first, listed_with_versions};
 use crate::components::metadata::Reader;
 use crate::components::state::in_memory::InMemory;
 use crate::components::state::key_prefix::KeyPrefix;
-use crate::components::state::{StateComponent, StateStore, unserved};
 #[cfg(feature = "postgres")]
 use crate::components::state::postgres::{Postgres, Version};
+use crate::components::state::{StateComponent, StateStore, unserved};
 use crate::components::{Error, ResolvedComponent};
 
 #[derive(Clone, Copy)]

@@ -15,11 +15,11 @@ use key_prefix::KeyPrefix;
 pub mod etag;
 pub mod in_memory;
 pub mod key_prefix;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub(super) mod unserved;
-#[cfg(feature = "postgres")]
-pub mod postgres;
 
 pub use etag::ETag;
 

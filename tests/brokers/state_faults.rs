@@ -13,7 +13,7 @@ use crate::sidecar::Sidecar;
 use crate::state_load::{Load, StateClient, assert_unavailable};
 
 /// How many writes have to be acknowledged before and after each fault.
-const WRITES: u64 = 250;
+const WRITES: u64 = 150;
 
 /// A server of state.
 struct Store {

@@ -4,11 +4,8 @@ use sidegate::testing::quickstart::{Part, run_part};
 
 use crate::cluster::Cluster;
 
-/// What the page makes.
-const NAMESPACE: &str = "quickstart";
-
 /// Apps read a secret, and keep state in a Redis whose password is a secret that changes.
-pub(crate) fn do_what_they_say(cluster: &Cluster) {
+pub(crate) fn do_what_they_say(_: &Cluster) {
     let image = |variable: &str, default: &str| {
         let image = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
         format!("image: {image}\n")
@@ -29,6 +26,6 @@ pub(crate) fn do_what_they_say(cluster: &Cluster) {
         .enable_all()
         .build()
         .unwrap();
+    // It deletes its namespace, as its last command.
     runtime.block_on(run_part(part, &[], &[]));
-    cluster.forget(NAMESPACE);
 }

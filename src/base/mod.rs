@@ -17,6 +17,7 @@ pub mod operation_pattern;
 pub mod quantity;
 pub mod secret;
 pub mod spiffe_id;
+pub mod timestamp;
 pub mod token;
 pub mod truthy;
 pub mod uuid;

@@ -22,3 +22,4 @@ pub mod listening;
 pub mod mounted_secret;
 pub mod page;
 pub mod quickstart;
+pub mod state_contract;

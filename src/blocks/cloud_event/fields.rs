@@ -3,12 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -83,10 +81,4 @@ impl<'a> Fields<'a> {
         // Fails for maps whose keys are no texts only.
         serde_json::to_vec(&self.0).unwrap_or_default().into()
     }
-}
-
-/// A time in the form of RFC 3339, in whole seconds.
-pub(super) fn timestamp(time: SystemTime) -> String {
-    let time = Timestamp::try_from(time).unwrap_or_default();
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -7,8 +7,9 @@ use http::HeaderMap;
 use serde_json::value::RawValue;
 
 use super::content_type::{self, Kind};
-use super::fields::{Fields, timestamp};
+use super::fields::Fields;
 use super::{EVENT_TYPE, SPEC_VERSION, UNNAMED_SOURCE};
+use crate::base::timestamp::rfc3339;
 use crate::base::uuid;
 use crate::components::message::Metadata;
 use crate::process::trace::context::{TRACESTATE, TraceContext};
@@ -90,7 +91,7 @@ impl Publication<'_> {
         fields.set("topic", self.topic);
         fields.set("pubsubname", self.pubsub);
         if let Some(expiration) = self.expiration {
-            fields.set("expiration", timestamp(expiration));
+            fields.set("expiration", rfc3339(expiration));
         }
         Ok(fields.to_json())
     }
@@ -103,7 +104,7 @@ impl Publication<'_> {
         fields.fill("source", || UNNAMED_SOURCE);
         fields.fill("type", || EVENT_TYPE);
         fields.fill("specversion", || SPEC_VERSION);
-        fields.fill("time", || timestamp(now));
+        fields.fill("time", || rfc3339(now));
         if self.trace.parent.is_empty() {
             for name in ["traceid", "traceparent", "tracestate"] {
                 fields.fill(name, || "");
@@ -133,7 +134,7 @@ impl Publication<'_> {
         fields.set("id", uuid::random());
         fields.set("source", self.app_id);
         fields.set("specversion", SPEC_VERSION);
-        fields.set("time", timestamp(now));
+        fields.set("time", rfc3339(now));
         fields.set("type", EVENT_TYPE);
         self.set_trace(&mut fields);
         for name in OVERRIDES {

@@ -50,7 +50,7 @@ pub(super) async fn build(
     let mut reader = Reader::new(component)?;
     let key_prefix = KeyPrefix::read(&mut reader)?;
     let store: Arc<dyn StateStore> = match state_type {
-        StateType::InMemory => Arc::new(InMemory),
+        StateType::InMemory => Arc::new(InMemory::default()),
     };
     reader.warn_unknown();
     Ok(StateComponent { store, key_prefix })

@@ -3,11 +3,13 @@
 //! All stores keep one contract, which `testing::state_contract` holds each of them to.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::message::Metadata;
+use crate::base::timestamp::rfc3339;
 use key_prefix::KeyPrefix;
 
 pub mod etag;
@@ -113,6 +115,11 @@ pub struct Item {
     pub content_type: Option<String>,
     /// What the store says beside, such as `ttlExpireTime`, in RFC 3339.
     pub metadata: Metadata,
+}
+
+/// The metadata of a value that ends by itself.
+pub(crate) fn ends_at(end: SystemTime) -> Metadata {
+    Metadata::from([("ttlExpireTime".to_owned(), rfc3339(end))])
 }
 
 /// A store that did not do what it was asked for. Texts are for operators and go to the log, not

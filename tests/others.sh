@@ -13,8 +13,8 @@ cd "$(dirname "$0")/.."
 sidegate=$(realpath "${1:?path of the program sidegate}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/sdk
 work=$(mktemp -d)
-results=$work/results
-touch "$results"
+results=$work/results # a file for each program
+mkdir "$results"
 servers=() # the programs that serve, by process id
 finish() {
     [ "${#servers[@]}" = 0 ] || kill "${servers[@]}" 2>/dev/null || true
@@ -73,14 +73,12 @@ install_rust() {
 # Runs a program that writes a line for each of its cases; one that ends before its first case, or
 # badly though all passed, is a failure too.
 drive() {
-    local name=$1 code=0 cases=$work/cases
+    local name=$1 code=0 cases=$results/$1
     shift
-    : >"$cases"
     SDK_RESULTS=$cases "$@" || code=$?
     if [ ! -s "$cases" ] || { [ "$code" != 0 ] && ! grep -q '^FAIL ' "$cases"; }; then
         echo "FAIL $name ended with code $code" >>"$cases"
     fi
-    cat "$cases" >>"$results"
 }
 
 # Starts an app with its sidecar that others invoke, up to the end of this script.
@@ -97,7 +95,7 @@ drive_caller() {
     local name=$1 others=${served[*]}
     shift
     [ "$name" = go ] || others=${others/callee-$name/}
-    SDK_CALLEES=$(echo $others) drive "$name" \
+    SDK_CALLEES=$(echo $others) drive "caller-$name" \
         "$sidegate" run --app-id "caller-$name" --log-level warn -- "$@"
 }
 
@@ -154,20 +152,22 @@ EOF
     return 1
 }
 
-# Takes the steps of the common script with a program, as the app of a sidecar with both tokens.
+# Takes the steps of the common script with a program, as the app of a sidecar with both tokens, while
+# others do.
 take_steps() {
     local name=$1 app_protocol=$2
     shift 2
     drive "$name" "$sidegate" run --app-id "steps-$name" --app-protocol "$app_protocol" \
         --resources-path tests/sdk/resources --config tests/sdk/configuration.yaml \
-        --log-level warn -- "$@"
+        --log-level warn -- "$@" &
+    scripts+=($!)
 }
 
 skip() {
     reasons+=("skipped: $1: $2")
 }
 
-python=() javascript=() go=() java=() rust=() served=()
+python=() javascript=() go=() java=() rust=() served=() scripts=()
 
 if ! command -v python3 >/dev/null; then
     skip image "no python3"
@@ -175,7 +175,7 @@ if ! command -v python3 >/dev/null; then
 else
     outcome=PASS
     (cd image && python3 -B -m unittest --quiet test_pack) || outcome=FAIL
-    echo "$outcome image packs what container runtimes read" >>"$results"
+    echo "$outcome image packs what container runtimes read" >"$results/image"
     into=$(folder python tests/sdk/python/requirements.txt <(python3 --version))
     if install_python "$into"; then
         python=("$into/bin/python" -B)
@@ -246,6 +246,7 @@ else
     done
     [ "${#java[@]}" = 0 ] || take_steps java grpc "${java[@]}"
     [ "${#rust[@]}" = 0 ] || take_steps rust grpc "${rust[@]}"
+    [ "${#scripts[@]}" = 0 ] || wait "${scripts[@]}"
 fi
 
 [ "${#python[@]}" = 0 ] || serve python grpc "${python[@]}" tests/sdk/python/app.py
@@ -256,19 +257,20 @@ fi
     drive_caller javascript "${javascript[@]}" tests/sdk/javascript/invocation.cjs
 if [ "${#go[@]}" != 0 ]; then
     drive_caller go "${go[@]}" invocation
-    drive go "${go[@]}" wire "$sidegate"
+    drive wire "${go[@]}" wire "$sidegate"
 fi
 
+cat "$results"/* >"$work/all"
 # What the SDKs lack is in the table.
-grep -v '^LACKS ' "$results" | sort
-passed=$(grep -c '^PASS ' "$results" || true)
-failed=$(grep -c '^FAIL ' "$results" || true)
+grep -v '^LACKS ' "$work/all" | sort
+passed=$(grep -c '^PASS ' "$work/all" || true)
+failed=$(grep -c '^FAIL ' "$work/all" || true)
 [ "${#reasons[@]}" = 0 ] || printf '%s\n' "${reasons[@]}"
 if command -v python3 >/dev/null; then
     # A table that is not whole cannot be compared.
     page=docs/sdks.md
     [ "$failed" = 0 ] && [ "${#reasons[@]}" = 0 ] || page=
-    python3 -B tests/sdk/table.py "$results" ${page:+"$page"} || failed=$((failed + 1))
+    python3 -B tests/sdk/table.py "$work/all" ${page:+"$page"} || failed=$((failed + 1))
 fi
 echo "other languages: $passed passed, $failed failed, ${#reasons[@]} skipped"
 [ "$failed" = 0 ] || exit 1

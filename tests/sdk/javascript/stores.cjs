@@ -129,9 +129,8 @@ async function getsSettings(client) {
 async function isToldOfSettings(client) {
   const key = `${APP_ID}-size`;
   const told = [];
-  const subscription = await client.configuration.subscribeWithKeys(SETTINGS, [key], async (change) => {
-    told.push(change.items[key]);
-  });
+  const note = async (change) => void told.push(change.items[key]);
+  const subscription = await client.configuration.subscribeWithKeys(SETTINGS, [key], note);
   // The SDK does not say when it is subscribed. Only what is another value than before is told.
   for (let number = 0; told.length === 0; number++) {
     assert.ok(number < 600, "nothing was told");

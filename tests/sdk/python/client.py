@@ -11,11 +11,19 @@ API_TOKEN, APP_TOKEN = os.environ["DAPR_API_TOKEN"], os.environ["APP_API_TOKEN"]
 APP_ID = os.environ["APP_ID"]
 
 
+class StreamToken(grpc.UnaryStreamClientInterceptor):
+    """Adds the API token to calls that are answered by a stream, for which the SDK forgets it."""
+
+    def intercept_unary_stream(self, proceed, call, request):
+        metadata = [*(call.metadata or ()), ("dapr-api-token", API_TOKEN)]
+        return proceed(call._replace(metadata=metadata), request)
+
+
 @contextlib.contextmanager
-def client(token=API_TOKEN, invocation="grpc"):
+def client(token=API_TOKEN, invocation="grpc", interceptors=()):
     settings.DAPR_API_TOKEN = token
     settings.DAPR_API_METHOD_INVOCATION_PROTOCOL = invocation
-    with DaprClient() as dapr:
+    with DaprClient(interceptors=list(interceptors)) as dapr:
         yield dapr
 
 

@@ -10,6 +10,16 @@ class Lacks(str):
     """Why the SDK has no such step."""
 
 
+class Noted:
+    """A step, and what there is to say of it."""
+
+    def __init__(self, step, note):
+        self.step, self.note = step, note
+
+    def __call__(self):
+        self.step()
+
+
 def passes(run):
     try:
         run()
@@ -44,8 +54,10 @@ def take(protocol, steps):
 
     def outcome(name):
         step = steps[name]
+        told = f"python/{protocol} {name}"
         if isinstance(step, Lacks):
-            return "LACKS", f"python/{protocol} {name} | {step}"
-        return "PASS" if passes(step) else "FAIL", f"python/{protocol} {name}"
+            return "LACKS", f"{told} | {step}"
+        note = f" | {step.note}" if isinstance(step, Noted) else ""
+        return "PASS" if passes(step) else "FAIL", told + note
 
     tell(map(outcome, names))

@@ -33,7 +33,7 @@ COLUMNS = [
     # The Rust SDK speaks gRPC only, in both directions.
     if (language, protocol) != ("rust", "http")
 ]
-CELLS = {"PASS": "✓", "FAIL": "**failed**", "LACKS": "not in this SDK"}
+CELLS = {"PASS": "✓", "FAIL": "**failed**", "LACKS": "not in this SDK", "": "not taken"}
 
 
 def steps():
@@ -87,9 +87,10 @@ def table(outcomes):
     def row(cells):
         return f"| {' | '.join(cells)} |"
 
-    rows = [row(["step", *(head(*column) for column in COLUMNS)]), "|---" * (len(COLUMNS) + 1) + "|"]
+    heads = ["step", *(head(*column) for column in COLUMNS)]
+    rows = [row(heads), row(["---"] * len(heads))]
     for step in steps():
-        found = (outcomes[column].get(step, ("FAIL", "")) for column in COLUMNS)
+        found = (outcomes[column].get(step, ("", "")) for column in COLUMNS)
         rows.append(row([step, *(cell(*one) for one in found)]))
     return "\n".join([*rows, "", *(f"{i}. {note}" for i, note in enumerate(notes, 1)), ""])
 

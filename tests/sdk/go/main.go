@@ -1,8 +1,9 @@
 // The Go SDK, and the calls that sidecars make of each other, against Sidegate.
 //
-// With `app` it is an application that waits for calls, with `invocation` one that makes them, with `steps PROTOCOL` one
-// that takes the steps of the common script; `sidegate run` starts them and gives them ports and tokens. With `wire PATH`
-// it starts sidecars of the program at PATH itself, and talks to them with the stubs that Dapr's own sidecar is made of.
+// With `app` it is an application that waits for calls, with `invocation` one that makes them, with `steps PROTOCOL`
+// one that takes the steps of the common script; `sidegate run` starts them and gives them ports and tokens. With
+// `wire PATH` it starts sidecars of the program at PATH itself, and talks to them with the stubs that Dapr's own
+// sidecar is made of.
 package main
 
 import (

@@ -52,7 +52,7 @@ const read = (event) => ({
   data: event.data ?? Buffer.from(event.data_base64, "base64"),
 });
 
-// Notes every request of the sidecar when it is answered: the SDK hands its handlers the data alone.
+// Notes every request of the sidecar when it is answered: the SDK's handlers get the data alone.
 function noting(inbox) {
   const places = new Map(
     exports.TOPICS.map((topic) => [`/${PUBSUB}--${topic}--default`, topic]),
@@ -93,13 +93,15 @@ async function startOverHttp() {
   return inbox;
 }
 
-// Here the SDK shows nothing of a message but its data, and of bytes what text they make.
-const dataOf = ({ data }) => ({
-  data: Buffer.isBuffer(data) ? new TextDecoder().decode(data) : data,
-});
+// Here the SDK shows nothing of a message but its data, and of bytes what text they make; streams
+// are read without it.
+const shown = (event, where) =>
+  where === "streamed"
+    ? event
+    : { data: Buffer.isBuffer(event.data) ? new TextDecoder().decode(event.data) : event.data };
 
 async function startOverGrpc() {
-  const inbox = new Inbox(dataOf);
+  const inbox = new Inbox(shown);
   const takes = (where, answer = () => SUCCESS) => async (data, headers) => {
     inbox.calls.push(["OnTopicEvent", headers["dapr-api-token"] === APP_API_TOKEN]);
     return answer(inbox.put(where, { data }));

@@ -1,4 +1,4 @@
-// A client of the sidecar, and how its calls fail.
+// Clients of the sidecar, and how their calls fail.
 
 const assert = require("node:assert/strict");
 const { CommunicationProtocolEnum, DaprClient, LogLevel } = require("@dapr/dapr");
@@ -8,13 +8,14 @@ const { Settings } = require("@dapr/dapr/utils/Settings.util");
 // The SDK asks for metadata 60 times before its first call, and half a second apart by default.
 Settings.daprSidecarPollingDelayMs = 1;
 
-exports.logger = { level: LogLevel.Error };
+const logger = { level: LogLevel.Error };
+exports.logger = logger;
 
 exports.connect = (protocol, daprApiToken) =>
   new DaprClient({
     communicationProtocol: CommunicationProtocolEnum[protocol.toUpperCase()],
     daprApiToken,
-    logger: { level: LogLevel.Error },
+    logger,
   });
 
 // Ends in the error that a call ends in. Some calls over HTTP hand it back, some over gRPC throw an

@@ -28,7 +28,7 @@ exports.Inbox = class {
   #all = new Map();
   #expected = new Map();
 
-  // With `form` only a part of each event is looked at.
+  // With `form` only a part of each event is looked at, by where it arrives.
   constructor(form = (event) => event) {
     this.form = form;
     // What the sidecar called, and whether the app's token came with it, and no other.
@@ -39,7 +39,7 @@ exports.Inbox = class {
   put(where, event) {
     const isWarmUp = event.data === exports.WARM_UP;
     const there = this.at(isWarmUp ? `warm-up of ${where}` : where);
-    there.push(this.form(event));
+    there.push(this.form(event, where));
     return isWarmUp ? 0 : there.length;
   }
 
@@ -50,7 +50,8 @@ exports.Inbox = class {
 
   // Asserts that these arrive there beside what did before, in any order.
   async got(where, ...events) {
-    const expected = [...(this.#expected.get(where) ?? []), ...events.map(this.form)];
+    const more = events.map((event) => this.form(event, where));
+    const expected = [...(this.#expected.get(where) ?? []), ...more];
     this.#expected.set(where, expected);
     await exports.eventually(() => this.at(where).length >= expected.length);
     assert.deepEqual(text(this.at(where)), text(expected));

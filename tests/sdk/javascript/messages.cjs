@@ -73,6 +73,13 @@ async function streams(client, inbox) {
     await publish(client, "streamed", text);
     await inbox.got("streamed", ...Array(times).fill(sent(text)));
   }
+  await publish(client, "streamed", { a: "ä" });
+  await publish(client, "streamed", Buffer.from([0, 255]));
+  await inbox.got(
+    "streamed",
+    sent({ a: "ä" }, "application/json"),
+    sent(Buffer.from([0, 255]), "application/octet-stream"),
+  );
 }
 
 async function usesAnOutputBinding(client) {

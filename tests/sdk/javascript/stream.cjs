@@ -28,6 +28,14 @@ exports.outgoing = (topic) => {
   return { add, all: all() };
 };
 
+// The data of an event as it was published.
+function dataOf({ data, dataContentType }) {
+  const bytes = Buffer.from(data);
+  if (dataContentType === "application/octet-stream") return bytes;
+  const text = bytes.toString();
+  return dataContentType === "application/json" ? JSON.parse(text) : text;
+}
+
 const STATUS = { success: 0, retry: 1, drop: 2 };
 
 // Answers what a stream gets, as long as it lasts. The second message is refused once.
@@ -35,7 +43,7 @@ async function answer(responses, add, inbox) {
   for await (const { subscribeTopicEventsResponseType: response } of responses) {
     if (response.case !== "eventMessage") continue;
     const { id, ...event } = response.value;
-    const data = Buffer.from(event.data).toString();
+    const data = dataOf(event);
     const { source, type, dataContentType: contentType } = event;
     const which = inbox.put("streamed", { source, type, contentType, data });
     const status = data === "drop" ? "drop" : which === 2 ? "retry" : "success";

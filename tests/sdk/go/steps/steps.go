@@ -133,7 +133,8 @@ func isRefused(token string) error {
 	_, bound := sdk.InvokeBinding(ctx, toOutside())
 	_, subscribed := sdk.Subscribe(ctx, client.SubscriptionOptions{PubsubName: pubsub, Topic: "orders"})
 	_, setting := sdk.GetConfigurationItem(ctx, settings, "color")
-	_, locked := sdk.TryLockAlpha1(ctx, locks, &client.LockRequest{ResourceID: "till", LockOwner: "thief", ExpiryInSeconds: 60})
+	lock := client.LockRequest{ResourceID: "till", LockOwner: "thief", ExpiryInSeconds: 60}
+	_, locked := sdk.TryLockAlpha1(ctx, locks, &lock)
 	_, told := sdk.GetMetadata(ctx)
 	refused := func(call string, err error) error { return hasCode(call, err, codes.Unauthenticated) }
 	return report.All(

@@ -88,7 +88,7 @@ def table(outcomes):
         return f"| {' | '.join(cells)} |"
 
     heads = ["step", *(head(*column) for column in COLUMNS)]
-    rows = [row(heads), row(["---"] * len(heads))]
+    rows = [row(heads), f"|{'---|' * len(heads)}"]
     for step in steps():
         found = (outcomes[column].get(step, ("", "")) for column in COLUMNS)
         rows.append(row([step, *(cell(*one) for one in found)]))

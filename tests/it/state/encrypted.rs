@@ -15,7 +15,8 @@ async fn start(folder: TempDir, spec: &str, key: &str) -> World {
          ---\n\
          apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{name: s}}\n\
          auth: {{secretStore: secrets}}\n\
-         spec:\n  version: v1\n  ignoreErrors: true\n  {spec}\n  - {{name: primaryEncryptionKey, {key}}}\n",
+         spec:\n  version: v1\n  ignoreErrors: true\n  {spec}\n  \
+         - {{name: primaryEncryptionKey, {key}}}\n",
         secrets.display()
     );
     let resources = folder.path().join("resources");

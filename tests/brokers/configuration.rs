@@ -68,7 +68,10 @@ async fn soon(changes: &mut Box<dyn Changes>) -> Items {
 #[tokio::test]
 async fn items_are_those_of_dapr() {
     let server = Server::redis(&[]).await;
-    ask(&server, &["MSET", "a", "1||v1", "b", "2", "empty", "", "gone", "||v1"]);
+    ask(
+        &server,
+        &["MSET", "a", "1||v1", "b", "2", "empty", "", "gone", "||v1"],
+    );
     ask(&server, &["HSET", "hash", "f", "v"]);
     ask(&server, &["-n", "1", "SET", "other", "1"]);
     let store = items(&server).await;
@@ -92,7 +95,10 @@ async fn a_server_that_tells_of_changes_is_heard_at_once() {
     let server = Server::redis(&TELLS).await;
     ask(&server, &["MSET", "a", "1", "b", "1"]);
     let store = items(&server).await;
-    let (mut one, mut all) = (follow(&store, &["a", "x:y"]).await, follow(&store, &[]).await);
+    let (mut one, mut all) = (
+        follow(&store, &["a", "x:y"]).await,
+        follow(&store, &[]).await,
+    );
     ask(&server, &["SET", "b", "2||v2"]);
     assert_eq!(texts(&soon(&mut all).await), [("b", "2", "v2")]);
     ask(&server, &["SET", "a", "2"]);
@@ -127,7 +133,14 @@ async fn changes_are_found_also_where_the_server_does_not_tell() {
 #[tokio::test]
 async fn an_account_that_may_only_read_finds_changes() {
     let server = Server::redis(&TELLS).await;
-    let rules = ["+mget", "+scan", "+ping", "+select", "+client", "resetchannels"];
+    let rules = [
+        "+mget",
+        "+scan",
+        "+ping",
+        "+select",
+        "+client",
+        "resetchannels",
+    ];
     let user = ["ACL", "SETUSER", "reader", "on", ">right", "~*"];
     assert_eq!(ask(&server, &[&user[..], &rules[..]].concat()), "OK");
     let login = [("redisUsername", "reader"), ("redisPassword", "right")];
@@ -143,7 +156,10 @@ async fn an_account_that_may_only_read_finds_changes() {
             ("redisPassword", "hunter2"),
         ];
         let error = build(kind, &wrong).await.err().unwrap().to_string();
-        assert!(error.contains(&address) && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.contains(&address) && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }
 
@@ -163,7 +179,9 @@ async fn a_server_that_is_gone_ends_what_follows_it() {
 
 async fn soon_err(changes: &mut Box<dyn Changes>) -> String {
     let next = timeout(AT_ONCE, changes.next()).await;
-    next.expect("it is noticed at once").unwrap_err().to_string()
+    next.expect("it is noticed at once")
+        .unwrap_err()
+        .to_string()
 }
 
 /// What an app that takes everything was told so far, in order.
@@ -201,8 +219,14 @@ spec:
     let (status, body) = sidecar.get("/v1.0/configuration/config/subscribe").await;
     assert_eq!(status, 200, "{body}");
     ask(&server, &["SET", "other", "2"]);
-    let expected = ("/configuration/config/other".to_owned(), json!({"other": {"value": "2"}}));
-    eventually("the app is told", async || told(&app).contains(&expected).then_some(())).await;
+    let expected = (
+        "/configuration/config/other".to_owned(),
+        json!({"other": {"value": "2"}}),
+    );
+    eventually("the app is told", async || {
+        told(&app).contains(&expected).then_some(())
+    })
+    .await;
     server.kill();
     let (status, body) = sidecar.get("/v1.0/configuration/config?key=other").await;
     assert_eq!(status, 500, "{body}");
@@ -215,13 +239,19 @@ spec:
         json!({"new": {"value": "1", "version": "v1"}}),
     ] {
         eventually("the app is told", async || {
-            told(&app).iter().any(|(_, items)| *items == expected).then_some(())
+            told(&app)
+                .iter()
+                .any(|(_, items)| *items == expected)
+                .then_some(())
         })
         .await;
     }
     assert!(told(&app).iter().all(|(path, _)| !path.ends_with("same")));
     let (status, body) = sidecar.get("/v1.0/configuration/config?key=other").await;
-    assert_eq!((status.as_u16(), &*body), (200, r#"{"other":{"value":"3"}}"#));
+    assert_eq!(
+        (status.as_u16(), &*body),
+        (200, r#"{"other":{"value":"3"}}"#)
+    );
 }
 
 async fn locks(server: &Server, more: &[(&str, &str)]) -> Arc<dyn LockStore> {
@@ -261,9 +291,16 @@ async fn a_lock_is_held_by_one_and_expires() {
     assert!(shared.try_lock("r", "third", minute).await.unwrap());
     assert_eq!(ask(&server, &["GET", "lock||r"]), "third");
     let address = server.address().to_string();
-    let refused = build("lock.redis", &[("redisHost", &address), ("failover", "true")]).await;
+    let refused = build(
+        "lock.redis",
+        &[("redisHost", &address), ("failover", "true")],
+    )
+    .await;
     let error = refused.err().unwrap().to_string();
-    assert!(error.starts_with("\"failover\" is not served for locks"), "{error}");
+    assert!(
+        error.starts_with("\"failover\" is not served for locks"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -277,7 +314,11 @@ async fn of_many_that_want_a_lock_one_gets_it() {
             racing.spawn(async move {
                 let owner = owner.to_string();
                 let life = Duration::from_secs(60);
-                store.try_lock(&resource, &owner, life).await.unwrap().then_some(owner)
+                store
+                    .try_lock(&resource, &owner, life)
+                    .await
+                    .unwrap()
+                    .then_some(owner)
             });
         }
         let won: Vec<_> = racing.join_all().await.into_iter().flatten().collect();

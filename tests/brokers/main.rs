@@ -9,13 +9,13 @@
     clippy::print_stdout,
     reason = "what is counted is for whoever reads the test"
 )]
-
 #![cfg_attr(
     not(all(feature = "nats", feature = "rabbitmq")),
     allow(dead_code, reason = "what the others use")
 )]
 
 mod configuration;
+mod configuration_postgres;
 mod counting;
 mod direct;
 mod faults;

@@ -181,3 +181,37 @@ impl ServerCertVerifier for Verifier {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::testing::certificates::{Authority, Issued};
+
+    /// Whether a server is believed that is asked for under another name than its own.
+    fn is_believed(trust: &Trust, issued: &Issued) -> bool {
+        let verifier = verifier(trust, &super::super::provider()).unwrap();
+        let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        let name = ServerName::try_from("other").unwrap();
+        let judged = verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now());
+        judged.is_ok()
+    }
+
+    #[test]
+    fn any_name_is_not_any_certificate() {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let trust = |any_name| Trust {
+            roots: Some(authority.certificate()),
+            any_name,
+            ..Trust::default()
+        };
+        let issued = authority.issue(&["server"]);
+        assert!(is_believed(&trust(true), &issued));
+        assert!(!is_believed(&trust(false), &issued));
+        assert!(!is_believed(&trust(true), &stranger.issue(&["server"])));
+        let past = SystemTime::now() - Duration::from_secs(60);
+        let expired = authority.issue_until(&["server"], past);
+        assert!(!is_believed(&trust(true), &expired));
+    }
+}

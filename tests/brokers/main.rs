@@ -12,6 +12,7 @@
 )]
 
 mod configuration;
+mod configuration_postgres;
 mod counting;
 mod direct;
 mod faults;

@@ -8,7 +8,8 @@ use std::process::Command;
 use rustix::process::geteuid;
 use sidegate::testing::certificates::{Authority, Issued};
 use sidegate::testing::eventually::{eventually, eventually_blocking};
-use tokio_postgres::NoTls;
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, NoTls};
 
 use crate::servers::{Server, installed, program};
 
@@ -64,6 +65,18 @@ impl PostgresServer {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// A connection of somebody else, with what drives it.
+    pub(crate) async fn somebody(&self) -> (Client, JoinSet<()>) {
+        let text = self.connection_string("").replace("database=", "dbname=");
+        let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // It ends with the server or with the test.
+            let _ = connection.await;
+        });
+        (client, driver)
     }
 
     /// The words of a `connectionString`, with more of them.

@@ -1,4 +1,4 @@
-//! State and configuration in PostgreSQL.
+//! State in PostgreSQL.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sidegate::components::catalog::Backend;
-use sidegate::components::configuration::{Changes, ConfigurationStore};
-use sidegate::components::message::Metadata;
 use sidegate::components::state::{Condition, ETag, Operation, Set, StateError, StateStore, Ttl};
 use sidegate::testing::eventually::eventually;
 use sidegate::testing::state_contract::{self, get, set};
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, NoTls};
 
 use crate::direct::build_version;
 use crate::postgres_server::{PASSWORD, PostgresServer};
@@ -41,18 +38,6 @@ async fn store(
         Ok(_) => panic!("it is a state store"),
         Err(error) => Err(error.to_string()),
     }
-}
-
-/// A connection of somebody else.
-async fn somebody(server: &PostgresServer) -> (Client, JoinSet<()>) {
-    let text = server.connection_string("").replace("database=", "dbname=");
-    let (client, connection) = tokio_postgres::connect(&text, NoTls).await.unwrap();
-    let mut driver = JoinSet::new();
-    driver.spawn(async move {
-        // It ends with the server or with the test.
-        let _ = connection.await;
-    });
-    (client, driver)
 }
 
 fn json(key: &str, value: &str) -> Operation {
@@ -97,7 +82,7 @@ async fn shares_its_tables_and_says_what_is_wrong() {
 }
 
 async fn many_make_the_tables(server: &PostgresServer) {
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     somebody.batch_execute("CREATE SCHEMA many").await.unwrap();
     for (version, name) in [("v1", "tableName"), ("v2", "tablePrefix")] {
         let fields = [(name, "many.s_"), ("metadataTableName", "many.metadata")];
@@ -123,7 +108,7 @@ async fn many_make_the_tables(server: &PostgresServer) {
 }
 
 async fn reads_what_dapr_wrote(server: &PostgresServer) {
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     let first = store(server, "v1", &[]).await.unwrap();
     let second = store(server, "v2", &[("tablePrefix", "v2_")])
         .await
@@ -180,7 +165,7 @@ async fn reads_what_dapr_wrote(server: &PostgresServer) {
 }
 
 async fn cleans_once(server: &PostgresServer) {
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     let fields = [("tablePrefix", "cleaned_"), ("cleanupInterval", "200ms")];
     let one = store(server, "v2", &fields).await.unwrap();
     let other = store(server, "v2", &fields).await.unwrap();
@@ -246,7 +231,7 @@ async fn says_why_it_cannot_start(server: &PostgresServer) {
         let expected = format!("column \"{column}\" does not exist (42703)");
         assert!(error.ends_with(&expected), "{error}");
     }
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     let changed = "SELECT count(*) FROM information_schema.columns \
                    WHERE table_name = 'v2_state' AND column_name = 'expiredate'";
     let changed: i64 = somebody.query_one(changed, &[]).await.unwrap().get(0);
@@ -257,7 +242,7 @@ async fn says_why_it_cannot_start(server: &PostgresServer) {
 }
 
 async fn checks_the_server(server: &PostgresServer) {
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     let encrypted = async |fields: &[(&str, &str)], more: &str| {
         let text = server.connection_string(more);
         let mut all = vec![("connectionString", text.as_str()), ("tablePrefix", "tls_")];
@@ -302,7 +287,7 @@ async fn checks_the_server(server: &PostgresServer) {
 }
 
 async fn waits_for_a_connection_for_a_while(server: &PostgresServer) {
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     let fields = [
         ("tablePrefix", "few_"),
         ("maxConns", "2"),
@@ -371,7 +356,7 @@ async fn deadlocks_with_nobody(server: &PostgresServer) {
     while let Some(ended) = writers.join_next().await {
         ended.unwrap();
     }
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     let deadlocks: i64 = somebody.query_one(deadlocks, &[]).await.unwrap().get(0);
     assert_eq!(deadlocks, 0);
@@ -392,12 +377,12 @@ async fn gives_way_and_tries_again(server: &PostgresServer) {
         ]
     };
     assert_eq!(store.transact(write("1")).await, Ok(()));
-    let (somebody, _driver) = somebody(server).await;
+    let (somebody, _driver) = server.somebody().await;
     somebody
         .batch_execute("BEGIN; UPDATE strict_state SET value = '2' WHERE key = 'a'")
         .await
         .unwrap();
-    let (watcher, _other_driver) = self::somebody(server).await;
+    let (watcher, _other_driver) = server.somebody().await;
     let steps = async {
         eventually("the store waits for the other", async || {
             let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
@@ -502,108 +487,4 @@ async fn count(store: &dyn StateStore, writer: usize, acknowledged: &AtomicU64) 
 async fn value(store: &dyn StateStore, key: &str) -> u64 {
     let item = store.get(&get(key)).await.unwrap().unwrap();
     std::str::from_utf8(&item.value).unwrap().parse().unwrap()
-}
-
-/// The table and the trigger of docs/configuration.md.
-const TABLE: &str = "
-    CREATE TABLE settings (
-        key VARCHAR NOT NULL,
-        value VARCHAR NOT NULL,
-        version VARCHAR NOT NULL,
-        metadata JSON
-    );
-    CREATE FUNCTION tell_of_a_change() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        PERFORM pg_notify('config', json_build_object(
-            'table', TG_TABLE_NAME,
-            'action', TG_OP,
-            'data', CASE TG_OP WHEN 'DELETE' THEN row_to_json(OLD) ELSE row_to_json(NEW) END
-        )::text);
-        RETURN NULL;
-    END $$;
-    CREATE TRIGGER config AFTER INSERT OR UPDATE OR DELETE ON settings
-        FOR EACH ROW EXECUTE FUNCTION tell_of_a_change();";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn configuration_is_read_and_followed() {
-    let mut server = PostgresServer::start().await;
-    let (somebody, _driver) = somebody(&server).await;
-    let error = configuration(&server).await.err().unwrap();
-    assert_eq!(
-        error,
-        "the table \"settings\" is not there, or not for this user; it is made by its owner"
-    );
-    somebody.batch_execute(TABLE).await.unwrap();
-    somebody
-        .batch_execute(
-            "INSERT INTO settings VALUES ('a', 'one', '1', '{\"owner\": \"me\"}'), \
-             ('a', 'two', '2', NULL), ('b', 'x', '1', NULL)",
-        )
-        .await
-        .unwrap();
-    let store = configuration(&server).await.unwrap();
-    let none = Metadata::new();
-    let items = store.get(&[], &none).await.unwrap();
-    assert_eq!(items.len(), 2);
-    assert_eq!(
-        (items["a"].value.as_str(), items["a"].version.as_str()),
-        ("two", "2")
-    );
-    let keys = ["b".to_owned(), "c'; DROP TABLE settings; --".to_owned()];
-    let items = store.get(&keys, &none).await.unwrap();
-    assert_eq!(items.keys().collect::<Vec<_>>(), ["b"]);
-    let error = store.subscribe(&[], &none).await.err().unwrap();
-    assert!(
-        error.to_string().contains("\"pgNotifyChannel\" is missing"),
-        "{error}"
-    );
-
-    let channel = Metadata::from([("PgNotifyChannel".to_owned(), "Config".to_owned())]);
-    let mut all = store.subscribe(&[], &channel).await.unwrap();
-    let mut some = store.subscribe(&keys[..1], &channel).await.unwrap();
-    somebody
-        .batch_execute(
-            "NOTIFY config, 'hunter2'; \
-             SELECT pg_notify('config', '{\"table\": \"t\", \"data\": {\"key\": \"b\"}}'); \
-             UPDATE settings SET value = 'three' WHERE version = '2'; \
-             UPDATE settings SET value = 'y', metadata = '{\"n\": 1}' WHERE key = 'b'; \
-             DELETE FROM settings WHERE key = 'b'",
-        )
-        .await
-        .unwrap();
-    assert_eq!(next(&mut all).await, ("a".to_owned(), "three".to_owned()));
-    for changes in [&mut all, &mut some] {
-        assert_eq!(next(changes).await, ("b".to_owned(), "y".to_owned()));
-        assert_eq!(next(changes).await, ("b".to_owned(), String::new()));
-    }
-
-    server.server.kill();
-    assert!(all.next().await.is_err() && some.next().await.is_err());
-    assert!(store.get(&[], &none).await.is_err());
-    server.server.start_again().await;
-    let mut again = eventually("it follows again", async || {
-        store.subscribe(&[], &channel).await.ok()
-    })
-    .await;
-    let (somebody, _driver) = self::somebody(&server).await;
-    let change = "UPDATE settings SET value = 'four' WHERE version = '2'";
-    somebody.batch_execute(change).await.unwrap();
-    assert_eq!(next(&mut again).await, ("a".to_owned(), "four".to_owned()));
-    assert_eq!(store.get(&[], &none).await.unwrap()["a"].value, "four");
-}
-
-async fn configuration(server: &PostgresServer) -> Result<Arc<dyn ConfigurationStore>, String> {
-    let text = server.connection_string("");
-    let fields = [("connectionString", text.as_str()), ("table", "settings")];
-    match build_version("configuration.postgresql", "v1", &fields).await {
-        Ok(Backend::Configuration(store)) => Ok(store),
-        Ok(_) => panic!("it is a configuration store"),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-async fn next(changes: &mut Box<dyn Changes>) -> (String, String) {
-    let items = changes.next().await.unwrap();
-    let mut items = items.into_iter().map(|(key, item)| (key, item.value));
-    items.next().unwrap()
 }

@@ -12,6 +12,7 @@ mod listener;
 mod parameters;
 mod settings;
 mod table;
+mod target;
 mod tls;
 
 pub(super) use database::{Connection, Database, Parameter, Repeat, exists};

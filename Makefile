@@ -7,10 +7,10 @@ VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml)
 IMAGE := dist/sidegate-$(VERSION)-$(ARCH).tar
 
 .DEFAULT_GOAL := help
-.PHONY: help bench brokers check cluster demo docs e2e image stores test
+.PHONY: help bench brokers check cluster demo docs docs-sdks e2e image stores test
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 check: ## Form, lints, documentation and the rules of ARCHITECTURE.md
 	$(CARGO) fmt --check
@@ -48,6 +48,10 @@ demo: ## The main job on this machine, step by step, without a cluster
 
 docs: ## Write the generated pages of docs anew
 	UPDATE_DOCS=1 $(CARGO) test --locked --lib --test chart
+
+docs-sdks: ## Write docs/sdks.md anew, from a run of the SDKs
+	$(CARGO) build --locked
+	UPDATE_DOCS=1 tests/others.sh $(TARGET_DIR)/debug/sidegate
 
 image: ## The container image, without docker: dist/sidegate-VERSION-ARCH.tar (ARCH=arm64 crosses)
 	folder=$$(CARGO="$(CARGO)" image/build-static $(ARCH) --bin sidegate) && \

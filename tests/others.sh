@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # What is tested in other languages: tests/others.sh PATH-OF-SIDEGATE
 #
-# The packing of the image; the unchanged Dapr SDKs against a real sidecar, and with each other
-# through two of them; messages that they publish and get; what sidecars send each other against
-# Dapr's own stubs. Installs each SDK by its pinned versions into a cache outside the tree. What this machine cannot run is counted as
-# skipped with the reason; with CI=true that is a failure.
+# The packing of the image; the common script (tests/sdk/steps.txt) with the unchanged Dapr SDKs, each
+# against a real sidecar; the SDKs with each other through two of them; what sidecars send each other
+# against Dapr's own stubs. Prints what each SDK can do; docs/sdks.md has to show the same, and is
+# written anew with UPDATE_DOCS=1. Installs each SDK by its pinned versions into a cache outside the
+# tree. What this machine cannot run is counted as skipped with the reason; with CI=true that is a
+# failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 sidegate=$(realpath "${1:?path of the program sidegate}")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sidegate/sdk
 work=$(mktemp -d)
-results=$work/results
-touch "$results"
+results=$work/results # a file for each program
+mkdir "$results"
 servers=() # the programs that serve, by process id
 finish() {
     [ "${#servers[@]}" = 0 ] || kill "${servers[@]}" 2>/dev/null || true
@@ -71,22 +73,12 @@ install_rust() {
 # Runs a program that writes a line for each of its cases; one that ends before its first case, or
 # badly though all passed, is a failure too.
 drive() {
-    local name=$1 code=0 cases=$work/cases
+    local name=$1 code=0 cases=$results/$1
     shift
-    : >"$cases"
     SDK_RESULTS=$cases "$@" || code=$?
     if [ ! -s "$cases" ] || { [ "$code" != 0 ] && ! grep -q '^FAIL ' "$cases"; }; then
         echo "FAIL $name ended with code $code" >>"$cases"
     fi
-    cat "$cases" >>"$results"
-}
-
-# Runs a program as the app of a sidecar with both tokens.
-drive_app() {
-    local name=$1
-    shift
-    drive "$name" "$sidegate" run --app-id sdk --resources-path tests/sdk/resources \
-        --config tests/sdk/configuration.yaml --log-level warn -- "$@"
 }
 
 # Starts an app with its sidecar that others invoke, up to the end of this script.
@@ -103,15 +95,15 @@ drive_caller() {
     local name=$1 others=${served[*]}
     shift
     [ "$name" = go ] || others=${others/callee-$name/}
-    SDK_CALLEES=$(echo $others) drive "$name" \
+    SDK_CALLEES=$(echo $others) drive "caller-$name" \
         "$sidegate" run --app-id "caller-$name" --log-level warn -- "$@"
 }
 
-# Starts what is behind the output binding of those that use one.
+# Starts what is behind the output binding of the common script.
 serve_outside() {
     python3 -B tests/sdk/outside.py "$work/outside" &
     servers+=($!)
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         [ -e "$work/outside" ] && break
         sleep 0.1
     done
@@ -119,19 +111,63 @@ serve_outside() {
     export SDK_OUTSIDE
 }
 
-# Runs a program as an app that publishes and gets messages, and uses bindings.
-drive_messages() {
-    local name=$1 protocol=$2
+free_port() {
+    python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# Starts the Redis of the common script, with the password that the secret store has; false where
+# this machine has none.
+serve_redis() {
+    local folder password port program=redis-server
+    folder=$(tests/brokers.sh --servers | tail -n 1)
+    local -a environment=()
+    if [ -x "$folder/usr/bin/redis-server" ]; then
+        program=$folder/usr/bin/redis-server
+        environment=("LD_LIBRARY_PATH=$(echo "$folder"/usr/lib/*-linux-gnu)")
+    fi
+    command -v "$program" >/dev/null || return 1
+    password=$(python3 -c 'import json; print(json.load(open("tests/sdk/secrets.json"))["redis-password"])')
+    # Another program can take a free port before Redis does.
+    for _ in $(seq 5); do
+        port=$(free_port)
+        env "${environment[@]}" "$program" - >"$work/redis.log" <<EOF &
+bind 127.0.0.1
+port $port
+dir $work
+save ""
+requirepass "$password"
+notify-keyspace-events KEA
+EOF
+        local redis=$!
+        for _ in $(seq 600); do
+            if grep -q 'Ready to accept connections' "$work/redis.log"; then
+                servers+=("$redis")
+                export SDK_REDIS=127.0.0.1:$port
+                return
+            fi
+            kill -0 "$redis" 2>/dev/null || break
+            sleep 0.1
+        done
+    done
+    return 1
+}
+
+# Takes the steps of the common script with a program, as the app of a sidecar with both tokens, while
+# others do.
+take_steps() {
+    local name=$1 app_protocol=$2
     shift 2
-    drive "$name" "$sidegate" run --app-id "messages-$name" --app-protocol "$protocol" \
-        --resources-path tests/sdk/messages --log-level warn -- "$@"
+    drive "$name" "$sidegate" run --app-id "steps-$name" --app-protocol "$app_protocol" \
+        --resources-path tests/sdk/resources --config tests/sdk/configuration.yaml \
+        --log-level warn -- "$@" &
+    scripts+=($!)
 }
 
 skip() {
     reasons+=("skipped: $1: $2")
 }
 
-python=() javascript=() go=() java=() rust=() served=()
+python=() javascript=() go=() java=() rust=() served=() scripts=()
 
 if ! command -v python3 >/dev/null; then
     skip image "no python3"
@@ -139,7 +175,7 @@ if ! command -v python3 >/dev/null; then
 else
     outcome=PASS
     (cd image && python3 -B -m unittest --quiet test_pack) || outcome=FAIL
-    echo "$outcome image packs what container runtimes read" >>"$results"
+    echo "$outcome image packs what container runtimes read" >"$results/image"
     into=$(folder python tests/sdk/python/requirements.txt <(python3 --version))
     if install_python "$into"; then
         python=("$into/bin/python" -B)
@@ -175,7 +211,7 @@ if ! command -v javac >/dev/null || ! command -v mvn >/dev/null; then
 else
     into=$(folder java tests/sdk/java/* <(java --version))
     if install_java "$into"; then
-        java=(java -cp "$into/classes:$into/packages/*" Messages)
+        java=(java -cp "$into/classes:$into/packages/*" Steps)
     else
         skip java "cannot build tests/sdk/java"
     fi
@@ -192,39 +228,50 @@ else
     fi
 fi
 
-cases=tests/sdk
-[ "${#python[@]}" = 0 ] || serve python grpc "${python[@]}" $cases/python/app.py
-[ "${#javascript[@]}" = 0 ] || serve javascript http "${javascript[@]}" $cases/javascript/app.cjs
-[ "${#go[@]}" = 0 ] || serve go grpc "${go[@]}" app
-if [ "${#python[@]}" != 0 ]; then
-    drive_app python "${python[@]}" $cases/python/cases.py
-    drive_caller python "${python[@]}" $cases/python/invocation.py
-fi
-if [ "${#javascript[@]}" != 0 ]; then
-    drive_app javascript "${javascript[@]}" $cases/javascript/cases.cjs
-    drive_caller javascript "${javascript[@]}" $cases/javascript/invocation.cjs
-fi
-if [ "${#go[@]}" != 0 ]; then
-    drive_caller go "${go[@]}" invocation
-    drive go "${go[@]}" wire "$sidegate"
-fi
-
 if ! command -v python3 >/dev/null; then
-    skip messages "no python3"
+    skip steps "no python3"
+elif ! serve_redis; then
+    skip steps "no redis-server"
 else
     serve_outside
-    [ "${#python[@]}" = 0 ] || drive_messages python grpc "${python[@]}" $cases/python/messages.py
-    [ "${#javascript[@]}" = 0 ] ||
-        drive_messages javascript http "${javascript[@]}" $cases/javascript/messages.cjs
-    [ "${#go[@]}" = 0 ] || drive_messages go http "${go[@]}" messages
-    [ "${#java[@]}" = 0 ] || drive_messages java grpc "${java[@]}"
-    [ "${#rust[@]}" = 0 ] || drive_messages rust grpc "${rust[@]}"
+    SDK_STEPS=$(realpath tests/sdk/steps.txt)
+    export SDK_STEPS
+    for protocol in http grpc; do
+        [ "${#python[@]}" = 0 ] ||
+            take_steps "python-$protocol" $protocol "${python[@]}" tests/sdk/python/steps.py $protocol
+        [ "${#javascript[@]}" = 0 ] ||
+            take_steps "javascript-$protocol" $protocol \
+                "${javascript[@]}" tests/sdk/javascript/steps.cjs $protocol
+        [ "${#go[@]}" = 0 ] || take_steps "go-$protocol" $protocol "${go[@]}" steps $protocol
+    done
+    [ "${#java[@]}" = 0 ] || take_steps java grpc "${java[@]}"
+    [ "${#rust[@]}" = 0 ] || take_steps rust grpc "${rust[@]}"
+    [ "${#scripts[@]}" = 0 ] || wait "${scripts[@]}"
 fi
 
-sort "$results"
-passed=$(grep -c '^PASS ' "$results" || true)
-failed=$(grep -c '^FAIL ' "$results" || true)
+[ "${#python[@]}" = 0 ] || serve python grpc "${python[@]}" tests/sdk/python/app.py
+[ "${#javascript[@]}" = 0 ] || serve javascript http "${javascript[@]}" tests/sdk/javascript/app.cjs
+[ "${#go[@]}" = 0 ] || serve go grpc "${go[@]}" app
+[ "${#python[@]}" = 0 ] || drive_caller python "${python[@]}" tests/sdk/python/invocation.py
+[ "${#javascript[@]}" = 0 ] ||
+    drive_caller javascript "${javascript[@]}" tests/sdk/javascript/invocation.cjs
+if [ "${#go[@]}" != 0 ]; then
+    drive_caller go "${go[@]}" invocation
+    drive wire "${go[@]}" wire "$sidegate"
+fi
+
+cat "$results"/* >"$work/all"
+# What the SDKs lack is in the table.
+grep -v '^LACKS ' "$work/all" | sort
+passed=$(grep -c '^PASS ' "$work/all" || true)
+failed=$(grep -c '^FAIL ' "$work/all" || true)
 [ "${#reasons[@]}" = 0 ] || printf '%s\n' "${reasons[@]}"
+if command -v python3 >/dev/null; then
+    # A table that is not whole cannot be compared.
+    page=docs/sdks.md
+    [ "$failed" = 0 ] && [ "${#reasons[@]}" = 0 ] || page=
+    python3 -B tests/sdk/table.py "$work/all" ${page:+"$page"} || failed=$((failed + 1))
+fi
 echo "other languages: $passed passed, $failed failed, ${#reasons[@]} skipped"
 [ "$failed" = 0 ] || exit 1
 if [ "${#reasons[@]}" -gt 0 ] && [ "${CI:-}" = true ]; then

@@ -1,5 +1,9 @@
+import com.google.protobuf.Any;
+import com.google.protobuf.ByteString;
 import com.google.protobuf.Empty;
 import io.dapr.v1.AppCallbackGrpc;
+import io.dapr.v1.CommonProtos.InvokeRequest;
+import io.dapr.v1.CommonProtos.InvokeResponse;
 import io.dapr.v1.DaprAppCallbackProtos.BindingEventRequest;
 import io.dapr.v1.DaprAppCallbackProtos.BindingEventResponse;
 import io.dapr.v1.DaprAppCallbackProtos.ListInputBindingsResponse;
@@ -44,6 +48,7 @@ final class App extends AppCallbackGrpc.AppCallbackImplBase {
         int port = Integer.parseInt(System.getenv("APP_PORT"));
         return NettyServerBuilder.forAddress(new InetSocketAddress("127.0.0.1", port))
             .addService(this)
+            .addService(Echo.service())
             .intercept(new Tokens())
             .build()
             .start();
@@ -112,6 +117,15 @@ final class App extends AppCallbackGrpc.AppCallbackImplBase {
         BindingEventRequest event, StreamObserver<BindingEventResponse> response) {
         inbox.put(event.getName(), new Inbox.Event("", "", "", event.getData()));
         answer(response, BindingEventResponse.getDefaultInstance());
+    }
+
+    @Override
+    public void onInvoke(InvokeRequest request, StreamObserver<InvokeResponse> response) {
+        String body = request.getData().getValue().toStringUtf8();
+        String seen = "{\"body\":%s,\"type\":\"%s\"}".formatted(body, request.getContentType());
+        var data = Any.newBuilder().setValue(ByteString.copyFromUtf8(seen));
+        answer(response, InvokeResponse.newBuilder()
+            .setData(data).setContentType("application/json").build());
     }
 
     private static <T> void answer(StreamObserver<T> response, T message) {

@@ -18,6 +18,7 @@ final class Inbox {
     }
 
     private final Map<String, List<Event>> all = new HashMap<>();
+    private final Map<String, List<Event>> expected = new HashMap<>();
 
     /** The number of what arrived there, from 1; 0 if it was sent to see whether it arrives. */
     synchronized int put(String where, Event event) {
@@ -45,13 +46,24 @@ final class Inbox {
         return true;
     }
 
-    /** Throws where not exactly these arrive there, in any order. */
-    void got(String where, List<Event> expected) throws InterruptedException {
-        await(where, expected.size(), 60_000);
+    /** Throws where not exactly these arrive there beside what did before, in any order. */
+    void got(String where, List<Event> events) throws InterruptedException {
+        List<Event> all = expected.computeIfAbsent(where, none -> new ArrayList<>());
+        all.addAll(events);
+        await(where, all.size(), 60_000);
         List<Event> arrived = at(where);
         List<Event> left = new ArrayList<>(arrived);
-        boolean isAll = expected.stream().allMatch(left::remove);
-        Report.check(isAll && left.isEmpty(), "%s, not %s", arrived, expected);
+        boolean isAll = all.stream().allMatch(left::remove);
+        Report.check(isAll && left.isEmpty(), "%s, not %s", arrived, all);
+    }
+
+    synchronized void gotNothingElse() {
+        all.forEach((where, events) -> {
+            if (!where.equals("tick") && !where.startsWith(warmUpOf(""))) {
+                int number = expected.getOrDefault(where, List.of()).size();
+                Report.check(events.size() == number, "%s: %s", where, events);
+            }
+        });
     }
 
     static String warmUpOf(String where) {

@@ -4,19 +4,15 @@
 
 const assert = require("node:assert/strict");
 const { setTimeout: sleep } = require("node:timers/promises");
-const { CommunicationProtocolEnum, DaprClient, HttpMethod, LogLevel } = require("@dapr/dapr");
+const { HttpMethod } = require("@dapr/dapr");
 
-const { Settings } = require("@dapr/dapr/utils/Settings.util");
+const { connect } = require("./client.cjs");
 const report = require("./report.cjs");
 
-const { HTTP, GRPC } = CommunicationProtocolEnum;
 const { APP_ID, SDK_CALLEES } = process.env;
 
-// The SDK asks for metadata 60 times before its first call, and half a second apart by default.
-Settings.daprSidecarPollingDelayMs = 1;
-
-async function withClient(communicationProtocol, use) {
-  const client = new DaprClient({ communicationProtocol, logger: { level: LogLevel.Error } });
+async function withClient(protocol, use) {
+  const client = connect(protocol);
   try {
     return await use(client);
   } finally {
@@ -67,10 +63,10 @@ async function missesAMethod(client, callee) {
 
 async function main() {
   const cases = SDK_CALLEES.split(" ").flatMap((callee) => [
-    [`finds ${callee}`, () => withClient(HTTP, (client) => finds(client, callee))],
+    [`finds ${callee}`, () => withClient("http", (client) => finds(client, callee))],
     ...[
-      [HTTP, "HTTP", "a=1&b=%C3%A4"],
-      [GRPC, "gRPC", ""],
+      ["http", "HTTP", "a=1&b=%C3%A4"],
+      ["grpc", "gRPC", ""],
     ].flatMap(([protocol, spoken, query]) => [
       [
         `invokes ${callee} over ${spoken}`,

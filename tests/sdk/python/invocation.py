@@ -11,12 +11,11 @@ import time
 from functools import partial
 
 import grpc
-from dapr.clients import DaprClient
 from dapr.clients.exceptions import DaprHttpError
-from dapr.conf import settings
 from google.protobuf.wrappers_pb2 import StringValue
 
 import report
+from client import client
 
 CALLER, CALLEES = os.environ["APP_ID"], os.environ["SDK_CALLEES"].split()
 SERVICE = "/sidegate.test.Echo/"
@@ -24,13 +23,6 @@ FORM = {
     "request_serializer": StringValue.SerializeToString,
     "response_deserializer": StringValue.FromString,
 }
-
-
-@contextlib.contextmanager
-def client(protocol):
-    settings.DAPR_API_METHOD_INVOCATION_PROTOCOL = protocol
-    with DaprClient() as dapr:
-        yield dapr
 
 
 def invoke(dapr, callee):
@@ -47,7 +39,7 @@ def invoke(dapr, callee):
 
 def finds(callee):
     """The other sidecars start at the same time as this one."""
-    with client("grpc") as dapr:
+    with client(invocation="grpc") as dapr:
         for tries_left in reversed(range(600)):
             try:
                 return invoke(dapr, callee)
@@ -63,7 +55,7 @@ def seen(callee, **more):
 
 
 def invokes(callee, protocol):
-    with client(protocol) as dapr:
+    with client(invocation=protocol) as dapr:
         answer = invoke(dapr, callee)
     expected = seen(
         callee,
@@ -81,7 +73,7 @@ def misses_a_method(callee, protocol):
         "callee-javascript": (404, grpc.StatusCode.NOT_FOUND),
         "callee-go": (500, grpc.StatusCode.UNKNOWN),
     }[callee]
-    with client(protocol) as dapr:
+    with client(invocation=protocol) as dapr:
         try:
             dapr.invoke_method(callee, "missing", "", http_verb="GET")
         except DaprHttpError as error:

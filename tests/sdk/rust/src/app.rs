@@ -16,6 +16,7 @@ use dapr::dapr::proto::runtime::v1::topic_event_response::TopicEventResponseStat
 use dapr::dapr::proto::runtime::v1::{
     BulkSubscribeConfig, TopicEventBulkResponseEntry, TopicEventCeRequest, TopicRoutes, TopicRule,
 };
+use prost_types::Any;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Server;
 use tonic::{Request, Response};
@@ -69,10 +70,6 @@ impl App {
 }
 
 type Answer<T> = Result<Response<T>, tonic::Status>;
-
-fn nothing<T>() -> Answer<T> {
-    Err(tonic::Status::unimplemented("this application has none"))
-}
 
 /// An event of several, as one that comes alone.
 fn alone(event: TopicEventCeRequest) -> TopicEventRequest {
@@ -178,11 +175,21 @@ impl AppCallback for App {
         Ok(Response::new(TopicEventBulkResponse { statuses }))
     }
 
-    async fn on_invoke(&self, _: Request<InvokeRequest>) -> Answer<InvokeResponse> {
-        nothing()
+    async fn on_invoke(&self, request: Request<InvokeRequest>) -> Answer<InvokeResponse> {
+        self.note("OnInvoke", request.metadata());
+        let body = request.into_inner().data.unwrap_or_default().value;
+        let value = [br#"{"body":"#.as_slice(), &body, b"}"].concat();
+        Ok(Response::new(InvokeResponse {
+            data: Some(Any {
+                value,
+                ..Any::default()
+            }),
+            content_type: "application/json".to_owned(),
+            ..Default::default()
+        }))
     }
 
     async fn on_job_event(&self, _: Request<JobEventRequest>) -> Answer<JobEventResponse> {
-        nothing()
+        Err(tonic::Status::unimplemented("this application has none"))
     }
 }

@@ -8,12 +8,13 @@ use dapr::dapr::proto::runtime::v1::TopicEventRequest;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::report::Failure;
+use crate::report::{Failure, holds};
 
 /// What is published to see whether a subscription is there.
 pub(crate) const WARM_UP: &str = "warm-up";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long something is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an application is told of a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,7 @@ impl Event {
 #[derive(Default)]
 pub(crate) struct Inbox {
     all: Mutex<HashMap<String, Vec<Event>>>,
+    expected: Mutex<HashMap<String, Vec<Event>>>,
     changed: Notify,
 }
 
@@ -98,29 +100,41 @@ impl Inbox {
         self.at(place)
     }
 
-    /// Fails unless exactly these arrive there, in any order.
-    pub(crate) async fn got(&self, place: &str, expected: &[Event]) -> Result<(), Failure> {
+    /// Fails unless exactly these arrive there beside what did before, in any order.
+    pub(crate) async fn got(&self, place: &str, events: &[Event]) -> Result<(), Failure> {
+        let expected = {
+            let mut all = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+            let there = all.entry(place.to_owned()).or_default();
+            there.extend_from_slice(events);
+            there.clone()
+        };
         let arrived = self.wait(place, expected.len(), PATIENCE).await;
         let mut left = arrived.clone();
-        for event in expected {
+        for event in &expected {
             let at = left.iter().position(|other| other == event);
             left.remove(at.ok_or_else(|| format!("{event:?} is not in {arrived:?}"))?);
         }
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{left:?} arrived too").into())
-        }
+        holds(left.is_empty(), || format!("{left:?} arrived too"))
+    }
+
+    /// Fails where more has arrived anywhere than was expected; of ticks nobody knows how many.
+    pub(crate) fn got_nothing_else(&self) -> Result<(), Failure> {
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.lock();
+        let mut places = all
+            .iter()
+            .filter(|(place, _)| place.as_str() != "tick" && !place.starts_with(&warm_up_of("")));
+        let is_more = |(place, events): &(&String, &Vec<Event>)| {
+            events.len() != expected.get(*place).map_or(0, Vec::len)
+        };
+        let more = places.find(is_more);
+        holds(more.is_none(), || format!("{more:?}"))
     }
 
     /// Fails unless so much arrives there.
     pub(crate) async fn got_at_least(&self, place: &str, number: usize) -> Result<(), Failure> {
         let arrived = self.wait(place, number, PATIENCE).await.len();
-        if arrived >= number {
-            Ok(())
-        } else {
-            Err(format!("{arrived} arrived").into())
-        }
+        holds(arrived >= number, || format!("{arrived} arrived"))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Event>>> {

@@ -1,4 +1,4 @@
-//! What the SDK's client lacks and only its stubs have: streams, and many messages at once.
+//! The SDK's stubs, for what its client lacks; and with them a subscription by stream.
 
 use std::sync::Arc;
 

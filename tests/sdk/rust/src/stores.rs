@@ -9,7 +9,7 @@ use dapr::dapr::proto::runtime::v1::{
     DeleteStateRequest, ExecuteStateTransactionRequest, GetBulkStateRequest,
     TransactionalStateOperation, TryLockRequest, UnlockRequest,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, timeout};
 use tonic::Code;
 
 use crate::Script;
@@ -175,12 +175,14 @@ impl Script {
                 .save_state(MEMORY, key, "1".into(), None, Some(metadata), None)
                 .await?;
         }
-        let mut tries_left = 600;
-        while !self.get("short").await?.data.is_empty() {
-            tries_left -= 1;
-            holds(tries_left > 0, || "it never expired".to_owned())?;
-            sleep(Duration::from_millis(100)).await;
-        }
+        let gone = async {
+            let mut tries = interval(Duration::from_millis(100));
+            while !self.get("short").await?.data.is_empty() {
+                tries.tick().await;
+            }
+            Ok::<_, Failure>(())
+        };
+        timeout(PATIENCE, gone).await??;
         self.has("long", "1").await
     }
 

@@ -1,9 +1,9 @@
 //! Runs the `## Try it` part of a page of documentation, or another one, as it is written.
 //!
 //! In an empty folder: a block ```` ```yaml ````, ```` ```python ```` or ```` ```javascript ````,
-//! whose first line is a comment with a path, is written to that file; the blocks ```` ```sh ```` are run in order by one shell, which ends with
-//! the first command that fails; each line of a block ```` ```text ```` has to be a line of what
-//! they print, in that order.
+//! whose first line is a comment with a path, is written to that file; the blocks ```` ```sh ````
+//! are run in order by one shell, which ends with the first command that fails; each line of a
+//! block ```` ```text ```` has to be a line of what they print, in that order.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

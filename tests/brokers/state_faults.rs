@@ -61,7 +61,7 @@ pub(crate) fn component(kind: &str, fields: &[(&str, &str)]) -> String {
     with_fields(head, fields)
 }
 
-/// The server is killed and started again under load, twice; while it is down, every call is told so.
+/// The server is killed and started again under load, twice. While it is down, every call is told.
 async fn the_server_is_killed(store: &mut Store) {
     let sidecar = Sidecar::start(None, &(store.component)(store.server.address())).await;
     let client = StateClient::of(sidecar.address());

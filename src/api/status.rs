@@ -83,12 +83,6 @@ pub fn of(reason: Reason) -> Row {
         DeadlineExceeded, FailedPrecondition, Internal, InvalidArgument, NotFound,
         PermissionDenied, ResourceExhausted, Unavailable, Unimplemented,
     };
-    let row = |http: u16, code, grpc| Row {
-        http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-        code,
-        grpc,
-        detail: None,
-    };
     match reason {
         Reason::NotReady => row(500, "ERR_HEALTH_NOT_READY", Unavailable),
         Reason::OutboundNotReady => row(500, "ERR_OUTBOUND_HEALTH_NOT_READY", Unavailable),
@@ -139,6 +133,14 @@ pub fn of(reason: Reason) -> Row {
         Reason::TooManyStreams => row(429, "ERR_PUBSUB_STREAMS", ResourceExhausted),
         Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
         Reason::BindingFailed => row(500, "ERR_INVOKE_OUTPUT_BINDING", Internal),
+        other => of_stores(other),
+    }
+}
+
+/// The rows of configuration and of locks; the last is that of [`Reason::UnlockFailed`].
+fn of_stores(reason: Reason) -> Row {
+    use GrpcCode::{FailedPrecondition, Internal, InvalidArgument, NotFound, ResourceExhausted};
+    match reason {
         Reason::ConfigurationStoresNotConfigured => row(
             500,
             "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
@@ -160,13 +162,40 @@ pub fn of(reason: Reason) -> Row {
         Reason::LockRequestInvalid => row(400, "ERR_MALFORMED_REQUEST", InvalidArgument),
         Reason::LockStoreNotFound => row(400, "ERR_LOCK_STORE_NOT_FOUND", InvalidArgument),
         Reason::TryLockFailed => row(500, "ERR_TRY_LOCK", Internal),
-        Reason::UnlockFailed => row(500, "ERR_UNLOCK", Internal),
+        _ => row(500, "ERR_UNLOCK", Internal),
+    }
+}
+
+fn row(http: u16, code: &'static str, grpc: GrpcCode) -> Row {
+    Row {
+        http: StatusCode::from_u16(http).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        code,
+        grpc,
+        detail: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_of_stores_have_rows_of_their_own() {
+        for (reason, http, code) in [
+            (
+                Reason::ConfigurationStoreNotFound,
+                400,
+                "ERR_CONFIGURATION_STORE_NOT_FOUND",
+            ),
+            (Reason::ConfigurationGet, 500, "ERR_CONFIGURATION_GET"),
+            (Reason::LockRequestInvalid, 400, "ERR_MALFORMED_REQUEST"),
+            (Reason::TryLockFailed, 500, "ERR_TRY_LOCK"),
+            (Reason::UnlockFailed, 500, "ERR_UNLOCK"),
+        ] {
+            let row = of(reason);
+            assert_eq!((row.http.as_u16(), row.code), (http, code));
+        }
+    }
 
     #[test]
     fn secrets_follow_the_public_api_reference() {

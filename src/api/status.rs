@@ -171,28 +171,44 @@ pub fn of(reason: Reason) -> Row {
         Reason::SubscribeFailed => row(503, "ERR_PUBSUB_SUBSCRIBE", Unavailable),
         Reason::BindingFailed => row(500, "ERR_INVOKE_OUTPUT_BINDING", Internal),
         Reason::State(reason) => of_state(reason),
-        Reason::ConfigurationStoresNotConfigured => row(
+        Reason::Configuration(reason) => of_configuration(reason),
+        Reason::Lock(reason) => of_lock(reason),
+    }
+}
+
+/// The row of a reason that is about configuration.
+fn of_configuration(reason: ConfigurationReason) -> Row {
+    use GrpcCode::{FailedPrecondition, Internal, InvalidArgument, NotFound, ResourceExhausted};
+    match reason {
+        ConfigurationReason::StoresNotConfigured => row(
             500,
             "ERR_CONFIGURATION_STORE_NOT_CONFIGURED",
             FailedPrecondition,
         ),
-        Reason::ConfigurationStoreNotFound => {
+        ConfigurationReason::StoreNotFound => {
             row(400, "ERR_CONFIGURATION_STORE_NOT_FOUND", InvalidArgument)
         }
-        Reason::ConfigurationGet => row(500, "ERR_CONFIGURATION_GET", Internal),
-        Reason::ConfigurationAppMissing => row(500, "ERR_APP_CHANNEL_NIL", FailedPrecondition),
-        Reason::ConfigurationSubscriptionsFull => {
+        ConfigurationReason::Get => row(500, "ERR_CONFIGURATION_GET", Internal),
+        ConfigurationReason::AppMissing => row(500, "ERR_APP_CHANNEL_NIL", FailedPrecondition),
+        ConfigurationReason::SubscriptionsFull => {
             row(429, "ERR_CONFIGURATION_SUBSCRIBE", ResourceExhausted)
         }
-        Reason::ConfigurationSubscribe => row(500, "ERR_CONFIGURATION_SUBSCRIBE", InvalidArgument),
-        Reason::ConfigurationUnsubscribe => row(500, "ERR_CONFIGURATION_UNSUBSCRIBE", NotFound),
-        Reason::LockStoresNotConfigured => {
+        ConfigurationReason::Subscribe => row(500, "ERR_CONFIGURATION_SUBSCRIBE", InvalidArgument),
+        ConfigurationReason::Unsubscribe => row(500, "ERR_CONFIGURATION_UNSUBSCRIBE", NotFound),
+    }
+}
+
+/// The row of a reason that is about locks.
+fn of_lock(reason: LockReason) -> Row {
+    use GrpcCode::{FailedPrecondition, Internal, InvalidArgument};
+    match reason {
+        LockReason::StoresNotConfigured => {
             row(500, "ERR_LOCK_STORE_NOT_CONFIGURED", FailedPrecondition)
         }
-        Reason::LockRequestInvalid => row(400, "ERR_MALFORMED_REQUEST", InvalidArgument),
-        Reason::LockStoreNotFound => row(400, "ERR_LOCK_STORE_NOT_FOUND", InvalidArgument),
-        Reason::TryLockFailed => row(500, "ERR_TRY_LOCK", Internal),
-        Reason::UnlockFailed => row(500, "ERR_UNLOCK", Internal),
+        LockReason::RequestInvalid => row(400, "ERR_MALFORMED_REQUEST", InvalidArgument),
+        LockReason::StoreNotFound => row(400, "ERR_LOCK_STORE_NOT_FOUND", InvalidArgument),
+        LockReason::Try => row(500, "ERR_TRY_LOCK", Internal),
+        LockReason::Unlock => row(500, "ERR_UNLOCK", Internal),
     }
 }
 
@@ -242,6 +258,24 @@ fn of_state(reason: StateReason) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_of_stores_have_rows_of_their_own() {
+        for (reason, http, code) in [
+            (
+                Reason::ConfigurationStoreNotFound,
+                400,
+                "ERR_CONFIGURATION_STORE_NOT_FOUND",
+            ),
+            (Reason::ConfigurationGet, 500, "ERR_CONFIGURATION_GET"),
+            (Reason::LockRequestInvalid, 400, "ERR_MALFORMED_REQUEST"),
+            (Reason::TryLockFailed, 500, "ERR_TRY_LOCK"),
+            (Reason::UnlockFailed, 500, "ERR_UNLOCK"),
+        ] {
+            let row = of(reason);
+            assert_eq!((row.http.as_u16(), row.code), (http, code));
+        }
+    }
 
     #[test]
     fn secrets_follow_the_public_api_reference() {

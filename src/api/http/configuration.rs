@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::answer::{self, Answer};
 use super::query;
+use crate::api::routes::{Match, RouteId};
 use crate::blocks::configuration::{Configurations, Metadata};
 use crate::blocks::error::Error;
 
@@ -21,12 +22,25 @@ struct Unsubscribed {
     ok: bool,
 }
 
-/// 200 with the items by key, or 204 where there are none.
-pub(super) async fn get(
+/// Answers a call of the routes of configuration.
+pub(super) async fn serve(
     configurations: &Configurations,
-    store: &str,
+    found: &Match,
     head: &Parts,
 ) -> Result<Answer, Error> {
+    let path = head.uri.path();
+    let (Ok(store), Ok(id)) = (found.param(0, path), found.param(1, path)) else {
+        return Ok(answer::bad_path());
+    };
+    match found.route().id {
+        RouteId::SubscribeConfiguration => subscribe(configurations, &store, head).await,
+        RouteId::UnsubscribeConfiguration => unsubscribe(configurations, (&store, &id)),
+        _ => get(configurations, &store, head).await,
+    }
+}
+
+/// 200 with the items by key, or 204 where there are none.
+async fn get(configurations: &Configurations, store: &str, head: &Parts) -> Result<Answer, Error> {
     let (keys, metadata) = wanted(head);
     let items = configurations.get(store, keys, metadata).await?;
     if items.is_empty() {
@@ -36,7 +50,7 @@ pub(super) async fn get(
 }
 
 /// 200 with the id of a subscription, of whose changes the app is told.
-pub(super) async fn subscribe(
+async fn subscribe(
     configurations: &Configurations,
     store: &str,
     head: &Parts,
@@ -47,7 +61,7 @@ pub(super) async fn subscribe(
 }
 
 /// 200 once a subscription has ended.
-pub(super) fn unsubscribe(
+fn unsubscribe(
     configurations: &Configurations,
     (store, id): (&str, &str),
 ) -> Result<Answer, Error> {

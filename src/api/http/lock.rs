@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::answer::{self, Answer};
+use crate::api::routes::{Match, RouteId};
 use crate::blocks::error::{Error, Reason};
 use crate::blocks::lock::{Claim, Locks, Unlocked};
 
 /// The body of a call. Names and numbers have the forms that JSON of protobuf messages may have.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[derive(Default)]
 struct Call {
     #[serde(alias = "resource_id")]
     resource_id: String,
@@ -42,8 +42,24 @@ struct Status {
     status: u8,
 }
 
+/// Answers a call of the routes of locks.
+pub(super) async fn serve(
+    locks: &Locks,
+    found: &Match,
+    path: &str,
+    body: &[u8],
+) -> Result<Answer, Error> {
+    let Ok(store) = found.param(0, path) else {
+        return Ok(answer::bad_path());
+    };
+    match found.route().id {
+        RouteId::Unlock => unlock(locks, &store, body).await,
+        _ => try_lock(locks, &store, body).await,
+    }
+}
+
 /// 200 with whether the lock was taken.
-pub(super) async fn try_lock(locks: &Locks, store: &str, body: &[u8]) -> Result<Answer, Error> {
+async fn try_lock(locks: &Locks, store: &str, body: &[u8]) -> Result<Answer, Error> {
     let call = read(body)?;
     let seconds = match &call.expiry_in_seconds {
         Seconds::Number(seconds) => *seconds,
@@ -57,7 +73,7 @@ pub(super) async fn try_lock(locks: &Locks, store: &str, body: &[u8]) -> Result<
 
 /// 200 with what became of the lock: 0 where it is free now, 1 where nobody held it, 2 where
 /// somebody else does.
-pub(super) async fn unlock(locks: &Locks, store: &str, body: &[u8]) -> Result<Answer, Error> {
+async fn unlock(locks: &Locks, store: &str, body: &[u8]) -> Result<Answer, Error> {
     let call = read(body)?;
     let status = match locks.unlock(&claim(store, call)).await? {
         Unlocked::Done => 0,

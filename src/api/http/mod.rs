@@ -175,8 +175,13 @@ impl HttpApi {
             }
             RouteId::GetConfiguration
             | RouteId::SubscribeConfiguration
-            | RouteId::UnsubscribeConfiguration => self.configuration(found, &head).await,
-            RouteId::TryLock | RouteId::Unlock => self.lock(found, &head, body).await,
+            | RouteId::UnsubscribeConfiguration => {
+                configuration::serve(&blocks.configurations, &found, &head).await
+            }
+            RouteId::TryLock | RouteId::Unlock => match answer::read(body, self.max_body).await {
+                Ok(body) => lock::serve(&blocks.locks, &found, path, &body).await,
+                Err(error) => Err(error),
+            },
             _ if self.surface == Surface::Public => Ok(answer::page_not_found()),
             RouteId::Invoke | RouteId::Fallback if self.allowed[routes::FALLBACK] => {
                 // By far the largest future: in a box of its own, other routes do not carry it.
@@ -241,34 +246,6 @@ impl HttpApi {
             return publish::bulk(publish, names, head, body, limit).await;
         }
         publish::single(publish, names, head, body, limit).await
-    }
-
-    async fn configuration(&self, found: Match, head: &Parts) -> Result<Answer, Error> {
-        let path = head.uri.path();
-        let (Ok(store), Ok(id)) = (found.param(0, path), found.param(1, path)) else {
-            return Ok(answer::bad_path());
-        };
-        let configurations = &self.blocks.configurations;
-        match found.route().id {
-            RouteId::SubscribeConfiguration => {
-                configuration::subscribe(configurations, &store, head).await
-            }
-            RouteId::UnsubscribeConfiguration => {
-                configuration::unsubscribe(configurations, (&store, &id))
-            }
-            _ => configuration::get(configurations, &store, head).await,
-        }
-    }
-
-    async fn lock(&self, found: Match, head: &Parts, body: Body) -> Result<Answer, Error> {
-        let Ok(store) = found.param(0, head.uri.path()) else {
-            return Ok(answer::bad_path());
-        };
-        let body = answer::read(body, self.max_body).await?;
-        match found.route().id {
-            RouteId::Unlock => lock::unlock(&self.blocks.locks, &store, &body).await,
-            _ => lock::try_lock(&self.blocks.locks, &store, &body).await,
-        }
     }
 
     /// What happens to every answer, whoever made it.

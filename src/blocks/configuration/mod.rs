@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! get:       api → which store → resiliency → store
-//! subscribe: api → Follower (reads a store, whatever happens to it) → Inbox (of each key the newest)
+//! subscribe: api → Follower (reads a store, whatever happens) → Inbox (of each key the newest)
 //!                     └ a task of the supervisor       Inbox → Delivery → HTTP app
 //!                                                      Inbox → Session → stream of the gRPC API
 //! ```

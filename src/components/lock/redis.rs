@@ -12,7 +12,7 @@ use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Repeat, Settings};
 use crate::components::{Error, ResolvedComponent};
 
-/// Deletes a lock where it is its owner's: how many were deleted, or which of two other cases it is.
+/// Deletes a lock where it is its owner's. It answers how many were deleted, or one of the below.
 const UNLOCK: &str = "\
 local owner = redis.call('GET', KEYS[1])
 if not owner then return -1 end

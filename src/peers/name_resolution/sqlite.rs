@@ -385,4 +385,4 @@ impl Keep {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;

@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::process::tasks::with_causes;
-use crate::resources::configuration::name_resolution::{ListForm, ListPlace, StructuredNames};
+use crate::resources::configuration::name_resolution::{
+    ListForm, ListPlace, SqliteNames, StructuredNames,
+};
 use crate::testing::eventually::eventually;
 
 const APP: Lookup<'static> = Lookup {
@@ -25,7 +27,17 @@ fn registration() -> Registration {
 }
 
 fn sqlite(dir: &Path) -> NameResolution {
-    NameResolution::Sqlite(super::sqlite::tests::names(&dir.join("hosts.db")))
+    let file = dir.join("hosts.db");
+    NameResolution::Sqlite(SqliteNames {
+        connection_string: file.to_str().unwrap().to_owned(),
+        table: "hosts".to_owned(),
+        metadata_table: "metadata".to_owned(),
+        update_interval: Duration::from_secs(3600),
+        timeout: Duration::from_secs(60),
+        busy_timeout: Duration::from_secs(60),
+        cleanup_interval: None,
+        disable_wal: false,
+    })
 }
 
 /// Starts a resolver, which finds this sidecar where it announces it.

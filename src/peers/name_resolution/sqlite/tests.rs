@@ -10,7 +10,7 @@ const APP: Lookup<'static> = Lookup {
     namespace: "prod",
 };
 
-pub(in crate::peers::name_resolution) fn names(path: &Path) -> SqliteNames {
+fn names(path: &Path) -> SqliteNames {
     SqliteNames {
         connection_string: path.to_str().unwrap().to_owned(),
         table: "hosts".to_owned(),

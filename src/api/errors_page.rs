@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::status;
-use crate::blocks::error::{Reason, StateReason};
+use crate::blocks::error::{ConfigurationReason, LockReason, Reason, StateReason};
 
 /// Where the reasons are explained.
 const SOURCE: &str = include_str!("../blocks/error.rs");
@@ -62,18 +62,18 @@ const ALL: &[Reason] = &[
     Reason::State(StateReason::OperationUnknown),
     Reason::State(StateReason::TooManyOperations),
     Reason::State(StateReason::QueryUnsupported),
-    Reason::ConfigurationStoresNotConfigured,
-    Reason::ConfigurationStoreNotFound,
-    Reason::ConfigurationGet,
-    Reason::ConfigurationAppMissing,
-    Reason::ConfigurationSubscriptionsFull,
-    Reason::ConfigurationSubscribe,
-    Reason::ConfigurationUnsubscribe,
-    Reason::LockStoresNotConfigured,
-    Reason::LockRequestInvalid,
-    Reason::LockStoreNotFound,
-    Reason::TryLockFailed,
-    Reason::UnlockFailed,
+    Reason::Configuration(ConfigurationReason::StoresNotConfigured),
+    Reason::Configuration(ConfigurationReason::StoreNotFound),
+    Reason::Configuration(ConfigurationReason::Get),
+    Reason::Configuration(ConfigurationReason::AppMissing),
+    Reason::Configuration(ConfigurationReason::SubscriptionsFull),
+    Reason::Configuration(ConfigurationReason::Subscribe),
+    Reason::Configuration(ConfigurationReason::Unsubscribe),
+    Reason::Lock(LockReason::StoresNotConfigured),
+    Reason::Lock(LockReason::RequestInvalid),
+    Reason::Lock(LockReason::StoreNotFound),
+    Reason::Lock(LockReason::Try),
+    Reason::Lock(LockReason::Unlock),
 ];
 
 const INTRODUCTION: &str = "\

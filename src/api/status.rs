@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::blocks::error::{Reason, ResourceKind, StateReason};
+use crate::blocks::error::{ConfigurationReason, LockReason, Reason, ResourceKind, StateReason};
 
 /// The messages of `google.rpc` that tell the details of a failure (googleapis,
 /// `error_details.proto`).
@@ -263,14 +263,22 @@ mod tests {
     fn reasons_of_stores_have_rows_of_their_own() {
         for (reason, http, code) in [
             (
-                Reason::ConfigurationStoreNotFound,
+                Reason::Configuration(ConfigurationReason::StoreNotFound),
                 400,
                 "ERR_CONFIGURATION_STORE_NOT_FOUND",
             ),
-            (Reason::ConfigurationGet, 500, "ERR_CONFIGURATION_GET"),
-            (Reason::LockRequestInvalid, 400, "ERR_MALFORMED_REQUEST"),
-            (Reason::TryLockFailed, 500, "ERR_TRY_LOCK"),
-            (Reason::UnlockFailed, 500, "ERR_UNLOCK"),
+            (
+                Reason::Configuration(ConfigurationReason::Get),
+                500,
+                "ERR_CONFIGURATION_GET",
+            ),
+            (
+                Reason::Lock(LockReason::RequestInvalid),
+                400,
+                "ERR_MALFORMED_REQUEST",
+            ),
+            (Reason::Lock(LockReason::Try), 500, "ERR_TRY_LOCK"),
+            (Reason::Lock(LockReason::Unlock), 500, "ERR_UNLOCK"),
         ] {
             let row = of(reason);
             assert_eq!((row.http.as_u16(), row.code), (http, code));

@@ -76,30 +76,44 @@ pub enum Reason {
     BindingFailed,
     /// State was not read or written.
     State(StateReason),
+    /// Configuration was not read or followed.
+    Configuration(ConfigurationReason),
+    /// A lock was not taken or given back.
+    Lock(LockReason),
+}
+
+/// Why configuration was not read or followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConfigurationReason {
     /// No configuration store is loaded at all.
-    ConfigurationStoresNotConfigured,
+    StoresNotConfigured,
     /// No configuration store of that name.
-    ConfigurationStoreNotFound,
+    StoreNotFound,
     /// The store of the items failed.
-    ConfigurationGet,
+    Get,
     /// There is no app that speaks HTTP, which could be told of changes.
-    ConfigurationAppMissing,
+    AppMissing,
     /// As many subscriptions to configuration are open as there may be.
-    ConfigurationSubscriptionsFull,
+    SubscriptionsFull,
     /// The store cannot be followed.
-    ConfigurationSubscribe,
+    Subscribe,
     /// The store has no subscription of that id.
-    ConfigurationUnsubscribe,
+    Unsubscribe,
+}
+
+/// Why a lock was not taken or given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LockReason {
     /// No lock store is loaded at all.
-    LockStoresNotConfigured,
+    StoresNotConfigured,
     /// The resource or the owner of a lock is empty, or its time is not above 0.
-    LockRequestInvalid,
+    RequestInvalid,
     /// No lock store of that name.
-    LockStoreNotFound,
+    StoreNotFound,
     /// The store could not say whether the lock was taken.
-    TryLockFailed,
+    Try,
     /// The store could not say what became of the lock.
-    UnlockFailed,
+    Unlock,
 }
 
 /// Why state was not read or written.

@@ -26,7 +26,6 @@ use super::call_log::{self, CallLog};
 use super::{Blocks, Door};
 use metrics::GrpcMetrics;
 
-
 mod bindings;
 mod configuration;
 pub(super) mod invoke;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::error::{Error, Reason};
+use super::error::{ConfigurationReason, Error, Reason};
 use crate::app_channel::AppChannel;
 use crate::components::catalog::Category;
 use crate::components::configuration::{
@@ -133,10 +133,16 @@ impl Configurations {
                 let items = items.into_iter();
                 Ok(items.map(|(key, item)| (key, item.into())).collect())
             }
-            Ok(Err(error)) => Err(Error::new(Reason::ConfigurationGet, failed(&error))),
+            Ok(Err(error)) => Err(Error::new(
+                Reason::Configuration(ConfigurationReason::Get),
+                failed(&error),
+            )),
             Err(stopped) => {
                 let text = format!("{}: {stopped}", failed(&stopped));
-                Err(Error::new(Reason::ConfigurationGet, text))
+                Err(Error::new(
+                    Reason::Configuration(ConfigurationReason::Get),
+                    text,
+                ))
             }
         }
     }
@@ -206,14 +212,20 @@ impl Configurations {
             "failed to unsubscribe to configuration request {id}: subscription with id {id} does \
              not exist"
         );
-        Err(Error::new(Reason::ConfigurationUnsubscribe, text))
+        Err(Error::new(
+            Reason::Configuration(ConfigurationReason::Unsubscribe),
+            text,
+        ))
     }
 
     /// Begins to follow a store, for a subscription that nobody reads yet.
     async fn open(&self, store: &str, wanted: Wanted) -> Result<(Registration, Job), Error> {
         let (found, policy) = self.store(store)?;
         let registration = self.subscriptions.register(store).map_err(|error| {
-            Error::new(Reason::ConfigurationSubscriptionsFull, error.to_string())
+            Error::new(
+                Reason::Configuration(ConfigurationReason::SubscriptionsFull),
+                error.to_string(),
+            )
         })?;
         let (started, wanted) = (Instant::now(), Arc::new(wanted));
         let call = |_| Box::pin(follower::begin(Arc::clone(&found), Arc::clone(&wanted)));
@@ -253,7 +265,7 @@ impl Configurations {
     fn http_app(&self) -> Result<AppChannel, Error> {
         let missing = |why| {
             let text = format!("{why}. cannot subscribe to configuration updates");
-            Error::new(Reason::ConfigurationAppMissing, text)
+            Error::new(Reason::Configuration(ConfigurationReason::AppMissing), text)
         };
         match &self.app {
             None => Err(missing("app channel is not initialized")),
@@ -274,14 +286,17 @@ impl Configurations {
         }
         let mut failed = snapshot.failed_of(Category::Configuration).peekable();
         if snapshot.configurations.is_empty() && failed.peek().is_none() {
-            let reason = Reason::ConfigurationStoresNotConfigured;
+            let reason = Reason::Configuration(ConfigurationReason::StoresNotConfigured);
             return Err(Error::new(reason, "configuration stores not configured"));
         }
         let mut text = format!("configuration store {name} not found");
         if failed.any(|store| store.name == name) {
             text.push_str(": it is defined, but could not be loaded");
         }
-        Err(Error::new(Reason::ConfigurationStoreNotFound, text))
+        Err(Error::new(
+            Reason::Configuration(ConfigurationReason::StoreNotFound),
+            text,
+        ))
     }
 
     /// A caller must not be able to fill the log.
@@ -317,7 +332,7 @@ fn judge<T>(answer: &Result<T, ConfigurationError>) -> Verdict {
 }
 
 fn subscribe_failed(text: String) -> Error {
-    Error::new(Reason::ConfigurationSubscribe, text)
+    Error::new(Reason::Configuration(ConfigurationReason::Subscribe), text)
 }
 
 /// Counts a change that the app was told of, or that it is not told of any more.

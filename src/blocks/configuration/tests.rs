@@ -121,18 +121,24 @@ async fn what_cannot_be_read_has_its_reason_and_no_inner_words() {
             "configuration store broken not found: it is defined, but could not be loaded",
         ),
     ] {
-        let expected = (Reason::ConfigurationStoreNotFound, text.to_owned());
+        let expected = (
+            Reason::Configuration(ConfigurationReason::StoreNotFound),
+            text.to_owned(),
+        );
         assert_eq!(refused(&setup.configurations, name).await, expected);
     }
     store.go_down();
     let (reason, text) = refused(&setup.configurations, "s").await;
-    assert_eq!(reason, Reason::ConfigurationGet);
+    assert_eq!(reason, Reason::Configuration(ConfigurationReason::Get));
     assert_eq!(text, "failed to get [a b] from Configuration store s");
     let error = setup
         .configurations
         .stream("s", Vec::new(), Metadata::new());
     let error = error.await.err().unwrap();
-    assert_eq!(error.reason(), Reason::ConfigurationSubscribe);
+    assert_eq!(
+        error.reason(),
+        Reason::Configuration(ConfigurationReason::Subscribe)
+    );
     assert_eq!(
         error.message(),
         "failed to subscribe [] from Configuration store s"
@@ -140,7 +146,10 @@ async fn what_cannot_be_read_has_its_reason_and_no_inner_words() {
     assert_eq!(setup.configurations.subscriptions.count(), 0);
     let none = start(&Stores::default(), None);
     let (reason, text) = refused(&none.configurations, "s").await;
-    assert_eq!(reason, Reason::ConfigurationStoresNotConfigured);
+    assert_eq!(
+        reason,
+        Reason::Configuration(ConfigurationReason::StoresNotConfigured)
+    );
     assert_eq!(text, "configuration stores not configured");
 }
 
@@ -241,7 +250,10 @@ async fn everything_ends_when_the_sidecar_stops() {
     setup.intake.done().await;
     followed_by(&store, 0).await;
     let error = setup.subscribe(&[]).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::ConfigurationSubscribe);
+    assert_eq!(
+        error.reason(),
+        Reason::Configuration(ConfigurationReason::Subscribe)
+    );
     setup.shutdown.cancel();
     setup.tasks.join_next().await.unwrap().unwrap();
 }
@@ -272,7 +284,10 @@ async fn an_http_app_is_told_in_the_form_of_dapr() {
     assert_eq!(body, json!({"id": id, "items": {"gone": {}}}));
 
     let unknown = setup.configurations.unsubscribe("s", "nobody").unwrap_err();
-    assert_eq!(unknown.reason(), Reason::ConfigurationUnsubscribe);
+    assert_eq!(
+        unknown.reason(),
+        Reason::Configuration(ConfigurationReason::Unsubscribe)
+    );
     setup.configurations.unsubscribe("s", &id).unwrap();
     followed_by(&store, 0).await;
     assert!(setup.configurations.unsubscribe("s", &id).is_err());
@@ -385,12 +400,18 @@ async fn only_an_app_that_speaks_http_can_be_told_over_http() {
         .subscribe(&[])
         .await
         .unwrap_err();
-    assert_eq!(error.reason(), Reason::ConfigurationAppMissing);
+    assert_eq!(
+        error.reason(),
+        Reason::Configuration(ConfigurationReason::AppMissing)
+    );
     let text = "app channel is not initialized. cannot subscribe to configuration updates";
     assert_eq!(error.message(), text);
     let fake = FakeApp::start().await;
     let setup = start(&stores(&store), app(AppProtocol::Grpc, &fake));
     let error = setup.subscribe(&[]).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::ConfigurationAppMissing);
+    assert_eq!(
+        error.reason(),
+        Reason::Configuration(ConfigurationReason::AppMissing)
+    );
     assert_eq!(store.followers(), 0);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::error::{Error, Reason};
+use super::error::{Error, LockReason, Reason};
 use crate::components::catalog::Category;
 use crate::components::lock::{LockError, LockStore};
 use crate::process::log_rate::LogRate;
@@ -57,7 +57,11 @@ impl Locks {
         };
         let (store, policy) = self.store(claim)?;
         let failed = |why: Option<String>| {
-            failed(Reason::TryLockFailed, "failed to try acquiring lock", why)
+            failed(
+                Reason::Lock(LockReason::Try),
+                "failed to try acquiring lock",
+                why,
+            )
         };
         check(&claim.resource).map_err(|why| failed(Some(why)))?;
         let call = |_| Box::pin(try_lock(Arc::clone(&store), claim.clone(), life));
@@ -69,8 +73,13 @@ impl Locks {
     /// with `UnlockFailed` at the end.
     pub async fn unlock(&self, claim: &Claim) -> Result<Unlocked, Error> {
         let (store, policy) = self.store(claim)?;
-        let failed =
-            |why: Option<String>| failed(Reason::UnlockFailed, "failed to release lock", why);
+        let failed = |why: Option<String>| {
+            failed(
+                Reason::Lock(LockReason::Unlock),
+                "failed to release lock",
+                why,
+            )
+        };
         check(&claim.resource).map_err(|why| failed(Some(why)))?;
         let call = |_| Box::pin(unlock(Arc::clone(&store), claim.clone()));
         let answer = policy.run(call, judge).await;
@@ -103,7 +112,7 @@ impl Locks {
         let snapshot = self.registry.peek();
         let mut not_running = snapshot.failed_of(Category::Lock).peekable();
         if snapshot.locks.is_empty() && not_running.peek().is_none() {
-            let reason = Reason::LockStoresNotConfigured;
+            let reason = Reason::Lock(LockReason::StoresNotConfigured);
             return Err(Error::new(reason, "lock store is not configured"));
         }
         if claim.resource.is_empty() {
@@ -122,7 +131,7 @@ impl Locks {
         if not_running.any(|store| store.name == *name) {
             text.push_str(": it is defined, but could not be loaded");
         }
-        Err(Error::new(Reason::LockStoreNotFound, text))
+        Err(Error::new(Reason::Lock(LockReason::StoreNotFound), text))
     }
 }
 
@@ -157,7 +166,7 @@ fn check(resource: &str) -> Result<(), String> {
 
 fn invalid(what: &str, claim: &Claim) -> Error {
     let text = format!("{what} in lock store {}", claim.store);
-    Error::new(Reason::LockRequestInvalid, text)
+    Error::new(Reason::Lock(LockReason::RequestInvalid), text)
 }
 
 fn failed(reason: Reason, what: &str, why: Option<String>) -> Error {

@@ -42,10 +42,10 @@ async fn requests_are_checked_in_the_order_of_dapr() {
         (error.reason(), error.message().to_owned())
     };
     let (reason, text) = refused(&nothing, &good, 0).await;
-    assert_eq!(reason, Reason::LockRequestInvalid);
+    assert_eq!(reason, Reason::Lock(LockReason::RequestInvalid));
     assert_eq!(text, "ExpiryInSeconds is not positive in lock store s");
     let (reason, text) = refused(&nothing, &claim("s", "", ""), 1).await;
-    assert_eq!(reason, Reason::LockStoresNotConfigured);
+    assert_eq!(reason, Reason::Lock(LockReason::StoresNotConfigured));
     assert_eq!(text, "lock store is not configured");
 
     let store: Arc<dyn LockStore> = Arc::<FakeLocks>::default();
@@ -57,18 +57,22 @@ async fn requests_are_checked_in_the_order_of_dapr() {
     for (claim, reason, text) in [
         (
             claim("s", "", ""),
-            Reason::LockRequestInvalid,
+            Reason::Lock(LockReason::RequestInvalid),
             "ResourceId is empty in lock store s",
         ),
         (
             claim("s", "r", ""),
-            Reason::LockRequestInvalid,
+            Reason::Lock(LockReason::RequestInvalid),
             "LockOwner is empty in lock store s",
         ),
-        (good, Reason::LockStoreNotFound, "lock store s not found"),
+        (
+            good,
+            Reason::Lock(LockReason::StoreNotFound),
+            "lock store s not found",
+        ),
         (
             claim("broken", "r", "o"),
-            Reason::LockStoreNotFound,
+            Reason::Lock(LockReason::StoreNotFound),
             "lock store broken not found: it is defined, but could not be loaded",
         ),
     ] {
@@ -77,7 +81,7 @@ async fn requests_are_checked_in_the_order_of_dapr() {
         assert_eq!((error.reason(), error.message()), (reason, text));
     }
     let (reason, text) = refused(&some, &claim("other", "a||b", "o"), 1).await;
-    assert_eq!(reason, Reason::TryLockFailed);
+    assert_eq!(reason, Reason::Lock(LockReason::Try));
     assert!(
         text.ends_with("input key 'a||b' can't contain '||'"),
         "{text}"
@@ -94,11 +98,11 @@ async fn a_store_that_is_away_is_told_without_its_words() {
     store.set_down(true);
     let claim = claim("s", "r", "o");
     let error = locks.try_lock(&claim, 1).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::TryLockFailed);
+    assert_eq!(error.reason(), Reason::Lock(LockReason::Try));
     let expected = "failed to try acquiring lock: the store could not answer";
     assert_eq!(error.message(), expected);
     let error = locks.unlock(&claim).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::UnlockFailed);
+    assert_eq!(error.reason(), Reason::Lock(LockReason::Unlock));
     assert_eq!(
         error.message(),
         "failed to release lock: the store could not answer"

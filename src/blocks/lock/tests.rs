@@ -23,14 +23,14 @@ async fn a_lock_is_held_by_one_until_he_gives_it_back() {
     };
     let locks = locks(&stores);
     let (one, other) = (claim("s", "r", "one"), claim("s", "r", "other"));
-    assert_eq!(locks.try_lock(&one, 60).await.unwrap(), true);
+    assert!(locks.try_lock(&one, 60).await.unwrap());
     assert_eq!(store.life("r"), Some(Duration::from_secs(60)));
-    assert_eq!(locks.try_lock(&other, 60).await.unwrap(), false);
-    assert_eq!(locks.try_lock(&one, 60).await.unwrap(), false);
+    assert!(!locks.try_lock(&other, 60).await.unwrap());
+    assert!(!locks.try_lock(&one, 60).await.unwrap());
     assert_eq!(locks.unlock(&other).await.unwrap(), Unlocked::OfOther);
     assert_eq!(locks.unlock(&one).await.unwrap(), Unlocked::Done);
     assert_eq!(locks.unlock(&one).await.unwrap(), Unlocked::Absent);
-    assert_eq!(locks.try_lock(&other, 60).await.unwrap(), true);
+    assert!(locks.try_lock(&other, 60).await.unwrap());
 }
 
 #[tokio::test]

@@ -1,21 +1,11 @@
 use super::*;
-use crate::components::{ResolvedComponent, ResolvedProperty};
 use crate::testing::certificates::Authority;
+use crate::testing::contract::component;
 use crate::testing::fake_app::FakeApp;
 use http_body_util::Full;
 
 async fn start(settings: &[(&str, &str)]) -> Result<Http, String> {
-    let property = |(name, value): &(&str, &str)| ResolvedProperty {
-        name: (*name).to_owned(),
-        value: Secret::new(*value),
-        secret_name: None,
-    };
-    let component = ResolvedComponent {
-        name: "h".to_owned(),
-        component_type: "bindings.http".to_owned(),
-        version: "v1".to_owned(),
-        properties: settings.iter().map(property).collect(),
-    };
+    let component = component("bindings.http", settings);
     let mut reader = Reader::new(&component).unwrap();
     let started = Http::start(&mut reader).await;
     started.map_err(|error| error.to_string())

@@ -123,13 +123,19 @@ fn text() -> String {
     page
 }
 
+/// Kinds of reasons that have an enumeration of their own.
+const KINDS: [&str; 3] = ["Configuration", "Lock", "State"];
+
 /// The names of the reasons with their one line of documentation.
 fn explained() -> impl Iterator<Item = (String, &'static str)> {
     let own = explained_in("Reason");
-    let own = own.filter(|(name, _)| *name != "State(StateReason)");
+    let own = own.filter(|(name, _)| !name.contains('('));
     let own = own.map(|(name, when)| (name.to_owned(), when));
-    let of_state = explained_in("StateReason");
-    own.chain(of_state.map(|(name, when)| (format!("State({name})"), when)))
+    let of_kinds = KINDS.iter().flat_map(|kind| {
+        let reasons = explained_in(&format!("{kind}Reason"));
+        reasons.map(move |(name, when)| (format!("{kind}({name})"), when))
+    });
+    own.chain(of_kinds)
 }
 
 fn explained_in(reasons: &str) -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -105,10 +105,11 @@ does not serve the API, or there is none of that name. |
 
 fn text() -> String {
     let mut page = String::from(INTRODUCTION);
+    let explained = explained();
     for &reason in ALL {
         let row = status::of(reason);
         let name = format!("{reason:?}");
-        let (_, when) = explained().find(|(own, _)| *own == name).unwrap();
+        let (_, when) = explained.iter().find(|(own, _)| *own == name).unwrap();
         let http = match row.http.as_u16() {
             204 => "204, no body".to_owned(),
             other => other.to_string(),
@@ -127,18 +128,17 @@ fn text() -> String {
 const KINDS: [&str; 3] = ["Configuration", "Lock", "State"];
 
 /// The names of the reasons with their one line of documentation.
-fn explained() -> impl Iterator<Item = (String, &'static str)> {
-    let own = explained_in("Reason");
-    let own = own.filter(|(name, _)| !name.contains('('));
-    let own = own.map(|(name, when)| (name.to_owned(), when));
-    let of_kinds = KINDS.iter().flat_map(|kind| {
-        let reasons = explained_in(&format!("{kind}Reason"));
-        reasons.map(move |(name, when)| (format!("{kind}({name})"), when))
-    });
-    own.chain(of_kinds)
+fn explained() -> Vec<(String, &'static str)> {
+    let own = explained_in("Reason").filter(|(name, _)| !name.contains('('));
+    let mut all: Vec<_> = own.map(|(name, when)| (name.to_owned(), when)).collect();
+    for kind in KINDS {
+        let of_kind = explained_in(&format!("{kind}Reason"));
+        all.extend(of_kind.map(|(name, when)| (format!("{kind}({name})"), when)));
+    }
+    all
 }
 
-fn explained_in(reasons: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+fn explained_in(reasons: &str) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
     let begin = format!("pub enum {reasons} {{\n");
     let (_, rest) = SOURCE.split_once(&begin).unwrap();
     let (body, _) = rest.split_once("\n}").unwrap();
@@ -152,6 +152,6 @@ fn explained_in(reasons: &str) -> impl Iterator<Item = (&'static str, &'static s
 
 #[test]
 fn docs_show_every_reason() {
-    assert_eq!(explained().count(), ALL.len(), "a reason is missing in ALL");
+    assert_eq!(explained().len(), ALL.len(), "a reason is missing in ALL");
     crate::testing::page::expect_fresh("docs/errors.md", &text());
 }

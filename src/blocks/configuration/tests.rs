@@ -1,6 +1,8 @@
 use super::*;
+use crate::app_channel::{AppChannelConfig, AppProtocol};
 use crate::process::early_stop::EarlyStop;
 use crate::testing::eventually::eventually;
+use crate::testing::fake_app::FakeApp;
 use crate::testing::fake_configuration::FakeConfiguration;
 use crate::testing::fake_registry::{FakeRegistry, Stores};
 use tokio::task::JoinSet;
@@ -39,6 +41,20 @@ fn start(stores: &Stores, app: Option<AppChannel>) -> Setup {
         shutdown,
         tasks,
     }
+}
+
+fn app(protocol: AppProtocol, app: &FakeApp) -> Option<AppChannel> {
+    let channel = AppChannel::new(AppChannelConfig {
+        protocol,
+        address: app.address().ip().to_string(),
+        port: app.address().port(),
+        token: None,
+        max_concurrency: None,
+        max_body_bytes: 1 << 20,
+        health: None,
+        app_id: "app".to_owned(),
+    });
+    Some(channel.unwrap())
 }
 
 impl Setup {

@@ -3,24 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use super::*;
-use crate::app_channel::{AppChannelConfig, AppProtocol};
-use crate::testing::fake_app::FakeApp;
 use http::Response;
 use serde_json::{Value, json};
-
-fn app(protocol: AppProtocol, app: &FakeApp) -> Option<AppChannel> {
-    let channel = AppChannel::new(AppChannelConfig {
-        protocol,
-        address: app.address().ip().to_string(),
-        port: app.address().port(),
-        token: None,
-        max_concurrency: None,
-        max_body_bytes: 1 << 20,
-        health: None,
-        app_id: "app".to_owned(),
-    });
-    Some(channel.unwrap())
-}
 
 #[tokio::test]
 async fn an_http_app_is_told_in_the_form_of_dapr() {

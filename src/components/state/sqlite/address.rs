@@ -1,9 +1,10 @@
 //! Where a database is: the forms of `connectionString`, and a connection.
 
 use std::path::Path;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::settings::Settings;
 use crate::components::metadata::Error;
@@ -12,6 +13,9 @@ use crate::components::metadata::Error;
 const OWN_PRAGMAS: [&str; 3] = ["busy_timeout", "journal_mode", "foreign_keys"];
 const ACCEPTED: &str = "a path, \":memory:\" or a \"file:\" URI, with no _pragma but such as \
                         \"synchronous(1)\", and none of busy_timeout, journal_mode, foreign_keys";
+
+/// Between two tries to set the mode of the journal.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A path, a `file:` URI, or `:memory:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,12 +81,29 @@ impl Address {
             (false, true) => "DELETE",
             (false, false) => "WAL",
         };
-        connection.pragma_update_and_check(None, "journal_mode", journal, |_| Ok(()))?;
+        keep_journal(&connection, journal, patience)?;
         for (name, value) in &self.pragmas {
             connection.pragma_update(None, name, value)?;
         }
         Ok(connection)
     }
+}
+
+/// Sets the mode of the journal. Where two do so at once in a new file, SQLite refuses one of them
+/// without waiting, whatever its patience.
+fn keep_journal(connection: &Connection, mode: &str, patience: Duration) -> rusqlite::Result<()> {
+    let start = Instant::now();
+    loop {
+        let set = connection.pragma_update_and_check(None, "journal_mode", mode, |_| Ok(()));
+        match set {
+            Err(error) if is_busy(&error) && start.elapsed() < patience => sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// `name(value)` or `name=value`.

@@ -157,7 +157,7 @@ if ! command -v python3 >/dev/null; then
     skip python "no python3"
 else
     outcome=PASS
-    (cd image && python3 -B -m unittest --quiet test_pack) || outcome=FAIL
+    (cd image && python3 -B -m unittest --quiet test_pack test_order) || outcome=FAIL
     echo "$outcome image packs what container runtimes read" >"$results/image"
     if into=$(tests/sdk/install python); then
         python=("$into/bin/python" -B)

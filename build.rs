@@ -23,8 +23,8 @@ fn main() -> io::Result<()> {
         // for that: packed, the table has a twentieth of the size, a megabyte of resident memory
         // less (`make bench`). musl reads such tables since 1.2.4.
         link_with(&["-z", "pack-relative-relocs"]);
-        // A fault maps the 64 KiB around it: functions that run and are strewn over the program keep
-        // a third of it resident, side by side nine megabytes less (`make bench`).
+        // A fault maps the 64 KiB around it: strewn over the program, the functions that run keep
+        // nearly half of it resident; side by side, that is nine megabytes less (`make bench`).
         let script = Path::new(&var("OUT_DIR").unwrap_or_default()).join("order.ld");
         fs::write(&script, in_order(&fs::read_to_string(ORDER)?))?;
         link_with(&["-T", &script.display().to_string()]);

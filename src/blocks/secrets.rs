@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::{error, info};
 
 use super::error::{Error, Reason};
+use crate::components::catalog::Category;
 use crate::components::secret_store::{
     RequestMetadata, SecretMap, Secrets as BulkSecrets, StoreError,
 };
@@ -197,7 +198,7 @@ fn check_namespace(
 
 /// A store that is defined and could not start is misconfigured, which is not "no store at all".
 fn missing(snapshot: &Snapshot, name: &str) -> Error {
-    let mut failed = snapshot.failed_secret_stores().peekable();
+    let mut failed = snapshot.failed_of(Category::SecretStore).peekable();
     if !snapshot.has_secret_stores() && failed.peek().is_none() {
         return Error::new(
             Reason::SecretStoresNotConfigured,

@@ -359,8 +359,8 @@ impl Reconciler {
             pubsubs: by_name(&next, |run| run.pubsub.clone()),
             bindings: by_name(&next, |run| run.binding.clone()),
             states: by_name(&next, |run| run.state.clone()),
-            configurations: by_name(&next, |run| run.configuration.clone()),
-            locks: by_name(&next, |run| run.lock.clone()),
+            configurations: by_name(&next, |run| run.backend.configuration().cloned()),
+            locks: by_name(&next, |run| run.backend.lock().cloned()),
             subscriptions: self.subscriptions.current(),
         }));
         self.running = next;

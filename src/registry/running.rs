@@ -9,8 +9,6 @@ use super::rules::Rules;
 use super::snapshot::{LoadedComponent, LoadedSecretStore};
 use super::stores::LoadedState;
 use crate::components::catalog::Backend;
-use crate::components::configuration::ConfigurationStore;
-use crate::components::lock::LockStore;
 use crate::components::middleware::SharedMiddleware;
 use crate::resources::component::Component;
 use crate::resources::configuration::Handler;
@@ -20,14 +18,12 @@ use crate::resources::configuration::Handler;
 pub(super) struct Running {
     pub(super) component: Arc<Component>,
     pub(super) references: Arc<References>,
-    backend: Backend,
+    pub(super) backend: Backend,
     /// Where it is one.
     pub(super) secret_store: Option<Arc<LoadedSecretStore>>,
     pub(super) pubsub: Option<Arc<LoadedPubSub>>,
     pub(super) binding: Option<Arc<LoadedBinding>>,
     pub(super) state: Option<Arc<LoadedState>>,
-    pub(super) configuration: Option<Arc<dyn ConfigurationStore>>,
-    pub(super) lock: Option<Arc<dyn LockStore>>,
 }
 
 /// What is limited for components from outside of them.
@@ -58,14 +54,6 @@ impl Running {
             binding: binding(component, &backend),
             state: match &backend {
                 Backend::State(state) => Some(Arc::new(LoadedState::new(&component.name, state))),
-                _ => None,
-            },
-            configuration: match &backend {
-                Backend::Configuration(store) => Some(Arc::clone(store)),
-                _ => None,
-            },
-            lock: match &backend {
-                Backend::Lock(store) => Some(Arc::clone(store)),
                 _ => None,
             },
             component: Arc::new(component.clone()),

@@ -153,11 +153,6 @@ impl Snapshot {
             !component.keeps_running && category(&component.component_type) == wanted
         })
     }
-
-    /// The secret stores that are defined and do not run.
-    pub(crate) fn failed_secret_stores(&self) -> impl Iterator<Item = &FailedComponent> {
-        self.failed_of(Category::SecretStore)
-    }
 }
 
 /// A secret store with its scope and its metrics.

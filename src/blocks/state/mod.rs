@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::error::{Error, Reason, StateReason, Subject};
-use crate::components::catalog::{Category, category};
+use crate::components::catalog::Category;
 use crate::process::log_rate::LogRate;
 use crate::registry::Registry;
 use crate::registry::snapshot::Snapshot;
@@ -66,10 +66,7 @@ impl State {
     /// A store that is defined and could not start is misconfigured, which is not "no store at
     /// all".
     fn missing(&self, snapshot: &Snapshot, name: &str) -> Error {
-        let failed = snapshot.failed.iter();
-        let mut failed = failed
-            .filter(|component| category(&component.component_type) == Category::State)
-            .peekable();
+        let mut failed = snapshot.failed_of(Category::State).peekable();
         let (reason, text) = if snapshot.states.is_empty() && failed.peek().is_none() {
             let text = format!("state store {name} is not configured");
             (StateReason::StoresNotConfigured, text)

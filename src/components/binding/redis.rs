@@ -40,8 +40,7 @@ impl RedisKeys {
         reader: &mut Reader<'_>,
     ) -> Result<Self, Error> {
         let client = Client::new(Settings::read(component, reader).await?);
-        let reached = client.ping().await;
-        reached.map_err(|error| Error::Init(error.to_string()))?;
+        let client = client.reached().await?;
         Ok(Self {
             client: Arc::new(client),
             failures: LogRate::default(),

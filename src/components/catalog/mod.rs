@@ -104,6 +104,22 @@ impl Backend {
         }
     }
 
+    /// The configuration store, where it is one.
+    pub fn configuration(&self) -> Option<&Arc<dyn ConfigurationStore>> {
+        match self {
+            Self::Configuration(store) => Some(store),
+            _ => None,
+        }
+    }
+
+    /// The lock store, where it is one.
+    pub fn lock(&self) -> Option<&Arc<dyn LockStore>> {
+        match self {
+            Self::Lock(store) => Some(store),
+            _ => None,
+        }
+    }
+
     /// The middleware, where it is one.
     pub fn middleware(&self) -> Option<&SharedMiddleware> {
         match self {

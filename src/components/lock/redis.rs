@@ -60,8 +60,7 @@ impl RedisLocks {
                 info!(component = component.name, "Without effect: {name:?}");
             }
         }
-        let reached = client.ping().await;
-        reached.map_err(|error| Error::Init(error.to_string()))?;
+        let client = client.reached().await?;
         Ok(Self { client, names })
     }
 }

@@ -14,6 +14,7 @@ use super::script::Script;
 use super::servers::Servers;
 use super::settings::Settings;
 use super::slots::Slot;
+use crate::components::Error;
 use crate::components::message::BrokerError;
 
 /// How often a command follows servers that send it to others.
@@ -45,9 +46,11 @@ impl Client {
         }
     }
 
-    /// Whether the server is there and lets the client in.
-    pub(in crate::components) async fn ping(&self) -> Result<(), BrokerError> {
-        self.ask(&redis::cmd("PING"), Repeat::Allowed).await
+    /// The same, once the server is there and has let the client in.
+    pub(in crate::components) async fn reached(self) -> Result<Self, Error> {
+        let pong: Result<(), _> = self.ask(&redis::cmd("PING"), Repeat::Allowed).await;
+        pong.map_err(|error| Error::Init(error.to_string()))?;
+        Ok(self)
     }
 
     /// A connection of one's own to the server that has a key, for commands that wait there for so

@@ -4,6 +4,7 @@ use redis::{Arg, Cmd, ToRedisArgs};
 
 /// A script of Lua. Servers know it by its digest once they saw its text, and forget it when they
 /// end: the client then sends the text again.
+#[derive(Clone)]
 pub(in crate::components) struct Script {
     text: &'static str,
     digest: String,

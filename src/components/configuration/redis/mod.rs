@@ -61,8 +61,7 @@ impl RedisItems {
         reader: &mut Reader<'_>,
     ) -> Result<Self, Error> {
         let client = Client::new(Settings::read(component, reader).await?);
-        let reached = client.ping().await;
-        reached.map_err(|error| Error::Init(error.to_string()))?;
+        let client = client.reached().await?;
         Ok(Self(Arc::new(Store {
             name: component.name.clone(),
             client,

@@ -61,9 +61,7 @@ impl RedisStreams {
     ) -> Result<Self, Error> {
         let server = Settings::read(component, reader).await?;
         let settings = StreamSettings::read(component, reader, app_id)?;
-        let client = Client::new(server);
-        let reached = client.ping().await;
-        reached.map_err(|error| Error::Init(error.to_string()))?;
+        let client = Client::new(server).reached().await?;
         Ok(Self {
             client: Arc::new(client),
             settings,

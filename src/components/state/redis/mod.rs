@@ -56,12 +56,12 @@ impl RedisHashes {
     ) -> Result<Self, Error> {
         let server = Settings::read(component, reader).await?;
         let settings = HashSettings::read(component, reader)?;
-        let client = Client::new(server).with_script(Script::new(WRITE));
-        let reached = client.ping().await;
-        reached.map_err(|error| Error::Init(error.to_string()))?;
+        let script = Script::new(WRITE);
+        let client = Client::new(server).with_script(script.clone());
+        let client = client.reached().await?;
         Ok(Self {
             client,
-            script: Script::new(WRITE),
+            script,
             settings,
             ends: Ends::default(),
         })

@@ -10,11 +10,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks `look` until it hands back something, which is then handed on.
 ///
-/// Panics with `what` after a minute.
+/// Panics with `what` after a minute, also while it waits for a single look.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
-        if let Some(found) = look().await {
+        if let Some(found) = in_time(what, look()).await {
             return found;
         }
         assert!(start.elapsed() < PATIENCE, "never happened: {what}");
@@ -22,7 +22,15 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// The same without async, for tests that watch processes and files.
+/// What comes of `wait`, which has a minute. For what a test waits for once.
+///
+/// Panics with `what` after that.
+pub async fn in_time<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let came = tokio::time::timeout(PATIENCE, wait).await;
+    came.unwrap_or_else(|_| panic!("never happened: {what}"))
+}
+
+/// [`eventually`] without async, for tests that watch processes and files.
 pub fn eventually_blocking<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {

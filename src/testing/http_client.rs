@@ -1,6 +1,7 @@
 //! One request on one connection, with every byte of the target under the test's control.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,6 +10,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+/// Far above what a slow machine needs for a large answer: it only keeps a broken test from hanging.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Sends a request over HTTP/1.1 and reads the whole answer. The request's URI is sent as it is; a
 /// `Host` header is added where there is none.
@@ -32,7 +36,7 @@ where
         .unwrap();
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    whole(sender.send_request(request).await.unwrap()).await
+    within(whole(sender.send_request(request))).await
 }
 
 /// Sends a request over cleartext HTTP/2, which takes absolute URIs only.
@@ -44,11 +48,18 @@ pub async fn send_h2c(address: SocketAddr, request: Request<Full<Bytes>>) -> Res
         .unwrap();
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    whole(sender.send_request(request).await.unwrap()).await
+    within(whole(sender.send_request(request))).await
 }
 
-async fn whole(response: Response<hyper::body::Incoming>) -> Response<Bytes> {
-    let (head, body) = response.into_parts();
+async fn whole(
+    answer: impl Future<Output = hyper::Result<Response<hyper::body::Incoming>>>,
+) -> Response<Bytes> {
+    let (head, body) = answer.await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     Response::from_parts(head, body)
+}
+
+async fn within<T>(answer: impl Future<Output = T>) -> T {
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
+    answer.expect("the whole answer comes within minutes")
 }

@@ -24,6 +24,7 @@ pub mod issuer;
 pub mod listening;
 pub mod mounted_secret;
 pub mod page;
+pub mod ports;
 pub mod quickstart;
 pub mod registry_config;
 pub mod state_contract;

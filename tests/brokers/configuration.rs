@@ -9,7 +9,7 @@ use sidegate::components::catalog::Backend;
 use sidegate::components::configuration::{Changes, ConfigurationStore, Items};
 use sidegate::components::lock::{LockStore, Unlocked};
 use sidegate::components::message::Metadata;
-use sidegate::testing::eventually::eventually;
+use sidegate::testing::eventually::{eventually, in_time};
 use sidegate::testing::fake_app::FakeApp;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -122,7 +122,7 @@ async fn changes_are_found_also_where_the_server_does_not_tell() {
     let store = items(&server).await;
     let mut changes = follow(&store, &["a", "b"]).await;
     ask(&server, &["MSET", "a", "2", "b", "1", "c", "1"]);
-    let found = changes.next().await.unwrap();
+    let found = in_time("a change", changes.next()).await.unwrap();
     assert_eq!(texts(&found), [("a", "2", ""), ("b", "1", "")]);
     let setting = ask(&server, &["CONFIG", "GET", "notify-keyspace-events"]);
     assert_eq!(setting.trim(), "notify-keyspace-events", "it is left alone");
@@ -145,7 +145,10 @@ async fn an_account_that_may_only_read_finds_changes() {
     let store = items_with(&server, &login).await;
     let mut changes = follow(&store, &["a"]).await;
     ask(&server, &["SET", "a", "1"]);
-    assert_eq!(texts(&changes.next().await.unwrap()), [("a", "1", "")]);
+    assert_eq!(
+        texts(&in_time("a change", changes.next()).await.unwrap()),
+        [("a", "1", "")]
+    );
     for kind in ["configuration.redis", "lock.redis"] {
         let address = server.address().to_string();
         let wrong = [

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sidegate::components::catalog::Backend;
 use sidegate::components::configuration::{Changes, ConfigurationStore};
 use sidegate::components::message::Metadata;
-use sidegate::testing::eventually::eventually;
+use sidegate::testing::eventually::{eventually, in_time};
 
 use crate::direct::build_version;
 use crate::postgres_server::PostgresServer;
@@ -84,7 +84,10 @@ async fn configuration_is_read_and_followed() {
     }
 
     server.server.kill();
-    assert!(all.next().await.is_err() && some.next().await.is_err());
+    for changes in [&mut all, &mut some] {
+        let ended = in_time("it ends", changes.next()).await;
+        assert!(ended.is_err());
+    }
     assert!(store.get(&[], &none).await.is_err());
     server.server.start_again().await;
     let mut again = eventually("it follows again", async || {
@@ -109,7 +112,7 @@ async fn configuration(server: &PostgresServer) -> Result<Arc<dyn ConfigurationS
 }
 
 async fn next(changes: &mut Box<dyn Changes>) -> (String, String) {
-    let items = changes.next().await.unwrap();
+    let items = in_time("a change", changes.next()).await.unwrap();
     let mut items = items.into_iter().map(|(key, item)| (key, item.value));
     items.next().unwrap()
 }

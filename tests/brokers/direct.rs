@@ -7,10 +7,11 @@ use sidegate::base::environment::Environment;
 use sidegate::base::secret::Secret;
 use sidegate::components::binding::{BindingComponent, BindingFailure, BindingRequest};
 use sidegate::components::catalog::{Backend, Host, build as build_backend};
-use sidegate::components::message::{BrokerError, Intake, Metadata, Settlement};
+use sidegate::components::message::{BrokerError, Delivery, Intake, Metadata, Settlement};
 use sidegate::components::state::StateStore;
 use sidegate::components::{Error, ResolvedComponent, ResolvedProperty};
 use sidegate::process::kubernetes::Access;
+use sidegate::testing::eventually::in_time;
 
 /// Makes a component of a type for the app `counter`.
 pub(crate) async fn build(
@@ -84,11 +85,16 @@ pub(crate) async fn create(
     output.invoke(request).await.map(drop)
 }
 
-/// The next message of an intake, dealt with.
+/// The next message of an intake.
+pub(crate) async fn next(intake: &mut Box<dyn Intake>) -> Result<Delivery, BrokerError> {
+    in_time("a message comes", intake.next()).await
+}
+
+/// The same, dealt with.
 pub(crate) async fn next_settled(
     intake: &mut Box<dyn Intake>,
 ) -> Result<(Bytes, Metadata), BrokerError> {
-    let delivery = intake.next().await?;
+    let delivery = next(intake).await?;
     delivery.acknowledge.settle(Settlement::Done(None)).await?;
     Ok((delivery.data, delivery.metadata))
 }

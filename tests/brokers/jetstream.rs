@@ -10,7 +10,7 @@ use sidegate::components::pubsub::{Interest, Outgoing};
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
 
-use crate::direct::{binding, build, create, next_settled};
+use crate::direct::{binding, build, create, next, next_settled};
 use crate::faults::{self, Broker, Pace};
 use crate::servers::{Server, program};
 
@@ -133,7 +133,7 @@ async fn what_takes_long_is_not_handed_out_twice() {
     let broker = pubsub.broker;
     let mut intake = broker.subscribe(&interest("orders")).await.unwrap();
     broker.publish("orders", outgoing("1")).await.unwrap();
-    let long = intake.next().await.unwrap();
+    let long = next(&mut intake).await.unwrap();
     // What is in hand outlasts its intake.
     drop(intake);
     let mut other = broker.subscribe(&interest("orders")).await.unwrap();
@@ -146,7 +146,7 @@ async fn what_takes_long_is_not_handed_out_twice() {
     let (data, metadata) = next_settled(&mut other).await.unwrap();
     assert_eq!((&*data, &*metadata["Topic"]), (&b"1"[..], "orders"));
     broker.publish("orders", outgoing("2")).await.unwrap();
-    let delivery = other.next().await.unwrap();
+    let delivery = next(&mut other).await.unwrap();
     assert_eq!(&*delivery.data, b"2");
     let failed = Settlement::Failed("a test".to_owned());
     delivery.acknowledge.settle(failed).await.unwrap();

@@ -15,9 +15,10 @@ use sidegate::components::message::{Delivery, Metadata, Settlement};
 use sidegate::components::pubsub::{Interest, Outgoing, PubSub};
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::ports::free_port;
 use tokio::time::timeout;
 
-use crate::direct::{binding, build, next_settled};
+use crate::direct::{binding, build, next, next_settled};
 use crate::faults::{self, Broker, Pace};
 use crate::servers::{Server, program};
 
@@ -176,9 +177,12 @@ async fn a_message_that_failed_comes_again_and_one_in_work_does_not() {
     one.publish_all("orders", vec![message("1"), message("2")])
         .await;
     let mut intake = one.subscribe(&orders()).await.unwrap();
-    let (first, second) = (intake.next().await.unwrap(), intake.next().await.unwrap());
+    let (first, second) = (
+        next(&mut intake).await.unwrap(),
+        next(&mut intake).await.unwrap(),
+    );
     settle(first, Settlement::Failed("no".to_owned())).await;
-    let again = intake.next().await.unwrap();
+    let again = next(&mut intake).await.unwrap();
     assert_eq!(again.data, "1");
     settle(again, Settlement::Done(None)).await;
     // Over its time it is the other's, but not handed out twice by the one that has it.
@@ -187,7 +191,7 @@ async fn a_message_that_failed_comes_again_and_one_in_work_does_not() {
     drop(second);
     let mut others = other.subscribe(&orders()).await.unwrap();
     drop(intake);
-    let taken = others.next().await.unwrap();
+    let taken = next(&mut others).await.unwrap();
     assert_eq!(taken.data, "2");
     settle(taken, Settlement::Done(None)).await;
     eventually("nothing is left", async || {
@@ -205,7 +209,7 @@ async fn what_waits_goes_to_another_when_a_subscription_ends() {
     one.publish_all("orders", vec![message("1"), message("2"), message("3")])
         .await;
     let mut intake = one.subscribe(&orders()).await.unwrap();
-    let first = intake.next().await.unwrap();
+    let first = next(&mut intake).await.unwrap();
     intake.close().await;
     let mut others = other.subscribe(&orders()).await.unwrap();
     for expected in ["2", "3"] {
@@ -322,7 +326,7 @@ pub(crate) async fn with_tls(authority: &Authority) -> (Server, u16) {
         write("tls.key", &own.key),
     );
     let roots = write("ca.crt", &authority.certificate());
-    let port = crate::servers::free_address().port();
+    let port = free_port();
     let options = [
         "--tls-port",
         &port.to_string(),

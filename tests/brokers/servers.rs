@@ -2,18 +2,25 @@
 //! what it had on its disk.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::ports::{free_address, free_port};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 /// How a server is started: at an address, with a folder of its own.
 type Start = Box<dyn Fn(SocketAddr, &Path) -> Command + Send + Sync>;
+
+/// Without the daemon the server would start one that outlives it.
+const START_RABBITMQ: &str = "\
+epmd -port $ERL_EPMD_PORT &
+until epmd -port $ERL_EPMD_PORT -names >/dev/null 2>&1; do sleep 0.02; done
+exec \"$0\"";
 
 /// A server. It is killed when it is dropped.
 pub(crate) struct Server {
@@ -42,12 +49,12 @@ impl Server {
 
     /// RabbitMQ with the account `guest`, and a daemon of its own that knows Erlang's nodes.
     pub(crate) async fn rabbitmq() -> Self {
-        let (daemon, nodes) = (free_address().port(), free_address().port());
+        let (daemon, nodes) = (free_port(), free_port());
         Self::run(move |address, folder| {
             let server = installed("usr/lib/rabbitmq/bin/rabbitmq-server");
             let mut command = program("sh");
             command
-                .args(["-c", "epmd -port $ERL_EPMD_PORT & exec \"$0\""])
+                .args(["-c", START_RABBITMQ])
                 .arg(server)
                 .env("ERL_EPMD_PORT", daemon.to_string())
                 .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -122,6 +129,17 @@ impl Server {
         process.wait().unwrap();
     }
 
+    /// Asks it to end, and waits until it has written everything down and is gone.
+    pub(crate) async fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        eventually("the server ends", async || {
+            self.process.as_mut().unwrap().try_wait().unwrap()
+        })
+        .await;
+        // What it started besides.
+        self.kill();
+    }
+
     /// Stops it in the middle of everything; its connections stay and hang.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
@@ -147,6 +165,7 @@ impl Server {
             .unwrap();
         let process = (self.start)(self.address, self.folder())
             .env("HOME", self.folder())
+            .current_dir(self.folder())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -204,11 +223,4 @@ pub(crate) fn libraries() -> OsString {
     let folders = folders.map(|folder| folder.unwrap().path());
     std::env::join_paths(folders.filter(|folder| folder.to_string_lossy().ends_with("-gnu")))
         .unwrap()
-}
-
-/// A port that is free now. Another process may take it before the server does; the server then
-/// ends, and the test with it.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }

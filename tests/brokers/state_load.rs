@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use sidegate::testing::eventually::eventually;
+use sidegate::testing::eventually::{eventually, in_time};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -72,9 +72,12 @@ impl StateClient {
     }
 
     async fn call(&self, request: Request<Full<Bytes>>) -> Option<Response<Bytes>> {
-        let (head, body) = self.http.request(request).await.ok()?.into_parts();
-        let body = body.collect().await.ok()?.to_bytes();
-        Some(Response::from_parts(head, body))
+        let answer = async {
+            let (head, body) = self.http.request(request).await.ok()?.into_parts();
+            let body = body.collect().await.ok()?.to_bytes();
+            Some(Response::from_parts(head, body))
+        };
+        in_time("the sidecar answers", answer).await
     }
 }
 

@@ -7,12 +7,13 @@ use sidegate::components::catalog::Backend;
 use sidegate::components::message::Metadata;
 use sidegate::components::pubsub::{Interest, Outgoing};
 use sidegate::components::state::{Condition, ETag, Operation, StateError, StateStore};
-use sidegate::testing::eventually::eventually;
+use sidegate::testing::eventually::{eventually, in_time};
+use sidegate::testing::ports::free_port;
 use sidegate::testing::state_contract::{get, holds, set};
 
 use crate::direct::{binding, build, create, next_settled, state};
 use crate::redis::ask;
-use crate::servers::{Server, free_address};
+use crate::servers::Server;
 use crate::state_redis::{eventual, is_unavailable, item, put, put_strongly, value};
 
 /// Servers of a cluster.
@@ -28,7 +29,7 @@ impl Cluster {
         let mut servers = Vec::new();
         let mut buses = Vec::new();
         for _ in 0..usize::from(primaries) + others {
-            let bus = free_address().port().to_string();
+            let bus = free_port().to_string();
             let options = [
                 &["--cluster-enabled", "yes", "--cluster-port", &bus][..],
                 &["--cluster-node-timeout", "1000"],
@@ -210,7 +211,10 @@ async fn configuration_is_read_from_all_and_locks_are_refused() {
     assert!(all.to_string().contains("name those wanted"), "{all}");
     let mut changes = store.subscribe(&keys, &Metadata::new()).await.unwrap();
     set("f", "new");
-    assert_eq!(changes.next().await.unwrap()["f"].value, "new");
+    assert_eq!(
+        in_time("a change", changes.next()).await.unwrap()["f"].value,
+        "new"
+    );
 
     let error = build("lock.redis", &properties).await.err().unwrap();
     assert!(error.to_string().contains("two could hold it"), "{error}");

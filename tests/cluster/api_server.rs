@@ -2,7 +2,6 @@
 //! controllers.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +13,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::ports::free_port;
 use tokio::sync::OnceCell;
 
 /// Starts both servers, and ends them with its standard input, which closes when the tests end, in
@@ -92,7 +92,7 @@ impl ApiServer {
         let bin = binaries();
         let dir = tempfile::Builder::new().prefix("sidegate-api-").tempdir();
         let dir = dir.unwrap().keep();
-        let [etcd, peer, port] = free_ports();
+        let [etcd, peer, port] = [(); 3].map(|()| free_port());
         let url = format!("https://127.0.0.1:{port}");
         write_credentials(&dir, &url);
         let mut supervisor = Command::new("sh")
@@ -239,12 +239,6 @@ pub(crate) fn binaries() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")));
     cache.unwrap().join("sidegate/cluster/bin")
-}
-
-/// Ports that are free now; all are held until all are known.
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn write_credentials(dir: &Path, url: &str) {

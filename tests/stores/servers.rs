@@ -1,10 +1,11 @@
 //! Servers that a test starts, and that end with it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::ports::free_address;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -79,13 +80,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that is free now. Another process may take it before the server does; the server then
-/// ends, and the test with it.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// OpenBao in its development mode: unsealed, in memory, KV version 2 at `secret`.

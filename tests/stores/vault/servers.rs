@@ -8,10 +8,11 @@ use sidegate::components::secret_store::StoreError;
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::contract;
 use sidegate::testing::eventually::eventually;
+use sidegate::testing::ports::free_address;
 use tempfile::TempDir;
 
 use super::{Admin, read, store};
-use crate::servers::{Server, free_address, program};
+use crate::servers::{Server, program};
 
 /// A server that keeps its secrets in its folder. It speaks TLS at its own address and plain HTTP
 /// at another one, at which it is administered.

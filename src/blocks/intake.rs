@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::base::back_off::BackOff;
-use crate::components::message::{BrokerError, Delivery, Intake};
+use crate::components::BackendError;
+use crate::components::message::{Delivery, Intake};
 
 /// From the first to the longest pause before a broken intake is opened again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(10)];
@@ -20,7 +21,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1
 #[async_trait]
 pub(super) trait Source: Send + Sync {
     /// Opens it.
-    async fn open(&self) -> Result<Box<dyn Intake>, BrokerError>;
+    async fn open(&self) -> Result<Box<dyn Intake>, BackendError>;
 
     /// What it is, for the log.
     fn name(&self) -> String;
@@ -100,7 +101,7 @@ async fn take(
     batch: Batch,
     stop: &CancellationToken,
     in_flight: &mut JoinSet<()>,
-) -> Option<BrokerError> {
+) -> Option<BackendError> {
     let most = intake.concurrency().max(1);
     let limit = intake.processing_timeout();
     let mut stopped = std::pin::pin!(stop.cancelled());
@@ -150,7 +151,7 @@ async fn within(limit: Option<Duration>, handler: Arc<dyn Handler>, deliveries: 
 }
 
 /// The messages of one batch, and why there are no more.
-async fn collect(intake: &mut dyn Intake, batch: Batch) -> (Vec<Delivery>, Option<BrokerError>) {
+async fn collect(intake: &mut dyn Intake, batch: Batch) -> (Vec<Delivery>, Option<BackendError>) {
     let mut deliveries = Vec::new();
     match intake.next().await {
         Ok(delivery) => deliveries.push(delivery),
@@ -192,7 +193,7 @@ mod tests {
 
     #[async_trait]
     impl Source for Log {
-        async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
+        async fn open(&self) -> Result<Box<dyn Intake>, BackendError> {
             self.add("open");
             Ok(Box::new(Endless(self.clone(), self.count("open"))))
         }
@@ -207,9 +208,9 @@ mod tests {
 
     #[async_trait]
     impl Intake for Endless {
-        async fn next(&mut self) -> Result<Delivery, BrokerError> {
+        async fn next(&mut self) -> Result<Delivery, BackendError> {
             if self.1 == 1 && self.0.count("next") == 2 {
-                return Err(BrokerError::Unavailable("gone".to_owned()));
+                return Err(BackendError::Unavailable("gone".to_owned()));
             }
             self.0.add("next");
             Ok(Delivery {
@@ -232,7 +233,7 @@ mod tests {
 
     #[async_trait]
     impl Acknowledge for Log {
-        async fn settle(self: Box<Self>, _: Settlement) -> Result<(), BrokerError> {
+        async fn settle(self: Box<Self>, _: Settlement) -> Result<(), BackendError> {
             self.add("settled");
             Ok(())
         }

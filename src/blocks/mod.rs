@@ -18,3 +18,4 @@ pub mod secrets;
 pub mod shutdown;
 pub mod state;
 pub mod subscriptions;
+mod verdict;

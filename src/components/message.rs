@@ -10,20 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::BackendError;
+
 /// What a message carries beside its data.
 pub type Metadata = BTreeMap<String, String>;
-
-/// A broker that could not do what it was asked for. The text is for operators and goes to the
-/// log, not to clients. It holds no address with a password in it, and no message.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum BrokerError {
-    /// It refused, and would refuse again.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be reached, is busy, or answered something that another try may heal.
-    #[error("{0}")]
-    Unavailable(String),
-}
 
 /// One message that a broker handed out. Dropped without a word, it is handed out again: to
 /// nobody is it lost that a sidecar ended.
@@ -53,7 +43,7 @@ pub enum Settlement {
 #[async_trait]
 pub trait Acknowledge: Send + Sync {
     /// Where this fails, the broker hands the message out again.
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError>;
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BackendError>;
 }
 
 /// Messages as they come.
@@ -61,7 +51,7 @@ pub trait Acknowledge: Send + Sync {
 pub trait Intake: Send {
     /// The next message, however long it takes. After an error the intake is of no use any more:
     /// drop it and open another. Dropping the future loses no message.
-    async fn next(&mut self) -> Result<Delivery, BrokerError>;
+    async fn next(&mut self) -> Result<Delivery, BackendError>;
 
     /// The most messages that are dealt with at once; with 1 they keep their order.
     fn concurrency(&self) -> usize;

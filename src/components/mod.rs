@@ -6,6 +6,7 @@
 
 use crate::base::secret::Secret;
 
+mod backend_error;
 pub mod binding;
 pub mod catalog;
 #[cfg(any(
@@ -46,6 +47,8 @@ mod redis;
 mod retry_after;
 pub mod secret_store;
 pub mod state;
+
+pub use backend_error::BackendError;
 
 /// A component whose references are filled in: usable as it is.
 #[derive(Clone, Debug)]

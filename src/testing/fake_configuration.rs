@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::components::configuration::{
-    Changes, ConfigurationError, ConfigurationStore, Item, Items,
-};
+use crate::components::BackendError;
+use crate::components::configuration::{Changes, ConfigurationStore, Item, Items};
 use crate::components::message::Metadata;
 
 /// The items of a store.
@@ -94,7 +93,7 @@ impl FakeConfiguration {
 
 #[async_trait]
 impl ConfigurationStore for FakeConfiguration {
-    async fn get(&self, keys: &[String], metadata: &Metadata) -> Result<Items, ConfigurationError> {
+    async fn get(&self, keys: &[String], metadata: &Metadata) -> Result<Items, BackendError> {
         metadata.clone_into(&mut self.asked_with.lock().unwrap());
         let state = self.state.lock().unwrap();
         if state.is_down {
@@ -109,7 +108,7 @@ impl ConfigurationStore for FakeConfiguration {
         &self,
         keys: &[String],
         _: &Metadata,
-    ) -> Result<Box<dyn Changes>, ConfigurationError> {
+    ) -> Result<Box<dyn Changes>, BackendError> {
         let state = self.state.lock().unwrap();
         if state.is_down {
             return Err(away());
@@ -137,7 +136,7 @@ struct Following {
 
 #[async_trait]
 impl Changes for Following {
-    async fn next(&mut self) -> Result<Items, ConfigurationError> {
+    async fn next(&mut self) -> Result<Items, BackendError> {
         loop {
             {
                 let state = self.state.lock().unwrap();
@@ -157,6 +156,6 @@ impl Changes for Following {
     }
 }
 
-fn away() -> ConfigurationError {
-    ConfigurationError::Unavailable("inner hunter2".to_owned())
+fn away() -> BackendError {
+    BackendError::Unavailable("inner hunter2".to_owned())
 }

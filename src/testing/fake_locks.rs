@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::components::lock::{LockError, LockStore, Unlocked};
+use crate::components::BackendError;
+use crate::components::lock::{LockStore, Unlocked};
 
 /// The locks that are held. `taken` also tells for how long each was taken.
 #[derive(Default)]
@@ -27,9 +28,9 @@ impl FakeLocks {
         held.get(resource).map(|(_, life)| *life)
     }
 
-    fn check(&self) -> Result<(), LockError> {
+    fn check(&self) -> Result<(), BackendError> {
         if *self.is_down.lock().unwrap() {
-            return Err(LockError::Unavailable("inner hunter2".to_owned()));
+            return Err(BackendError::Unavailable("inner hunter2".to_owned()));
         }
         Ok(())
     }
@@ -42,7 +43,7 @@ impl LockStore for FakeLocks {
         resource: &str,
         owner: &str,
         life: Duration,
-    ) -> Result<bool, LockError> {
+    ) -> Result<bool, BackendError> {
         self.check()?;
         let mut held = self.held.lock().unwrap();
         if held.contains_key(resource) {
@@ -52,7 +53,7 @@ impl LockStore for FakeLocks {
         Ok(true)
     }
 
-    async fn unlock(&self, resource: &str, owner: &str) -> Result<Unlocked, LockError> {
+    async fn unlock(&self, resource: &str, owner: &str) -> Result<Unlocked, BackendError> {
         self.check()?;
         let mut held = self.held.lock().unwrap();
         Ok(match held.get(resource) {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const FIRST: u16 = 10_240;
 /// How many there are.
 const COUNT: u16 = 20_000;
+/// From one to the next: there are programs that take the port after theirs as well.
+const STEP: u16 = 17;
 
 /// The next port, from a place on that is another one in each process.
 static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
@@ -16,7 +18,7 @@ static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16
 /// A port that nobody has on 127.0.0.1 and on [::1], and that no other test of this process gets.
 pub fn free_port() -> u16 {
     loop {
-        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let port = FIRST + NEXT.fetch_add(STEP, Ordering::Relaxed) % COUNT;
         let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
             && is_free_or_missing((Ipv6Addr::LOCALHOST, port).into());
         if is_free {
@@ -47,7 +49,7 @@ mod tests {
         assert_eq!(ports.len(), 100);
         let ahead = NEXT.load(Ordering::Relaxed);
         let taken: Vec<_> = (0..10)
-            .map(|at| FIRST + ahead.wrapping_add(at) % COUNT)
+            .map(|at| FIRST + ahead.wrapping_add(at * STEP) % COUNT)
             .filter_map(|port| Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?)))
             .collect();
         for _ in 0..10 {

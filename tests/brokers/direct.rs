@@ -7,9 +7,9 @@ use sidegate::base::environment::Environment;
 use sidegate::base::secret::Secret;
 use sidegate::components::binding::{BindingComponent, BindingFailure, BindingRequest};
 use sidegate::components::catalog::{Backend, Host, build as build_backend};
-use sidegate::components::message::{BrokerError, Delivery, Intake, Metadata, Settlement};
+use sidegate::components::message::{Delivery, Intake, Metadata, Settlement};
 use sidegate::components::state::StateStore;
-use sidegate::components::{Error, ResolvedComponent, ResolvedProperty};
+use sidegate::components::{BackendError, Error, ResolvedComponent, ResolvedProperty};
 use sidegate::process::kubernetes::Access;
 use sidegate::testing::eventually::in_time;
 
@@ -86,14 +86,14 @@ pub(crate) async fn create(
 }
 
 /// The next message of an intake.
-pub(crate) async fn next(intake: &mut Box<dyn Intake>) -> Result<Delivery, BrokerError> {
+pub(crate) async fn next(intake: &mut Box<dyn Intake>) -> Result<Delivery, BackendError> {
     in_time("a message comes", intake.next()).await
 }
 
 /// The same, dealt with.
 pub(crate) async fn next_settled(
     intake: &mut Box<dyn Intake>,
-) -> Result<(Bytes, Metadata), BrokerError> {
+) -> Result<(Bytes, Metadata), BackendError> {
     let delivery = next(intake).await?;
     delivery.acknowledge.settle(Settlement::Done(None)).await?;
     Ok((delivery.data, delivery.metadata))

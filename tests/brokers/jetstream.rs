@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
+use sidegate::components::BackendError;
 use sidegate::components::catalog::Backend;
-use sidegate::components::message::{BrokerError, Settlement};
+use sidegate::components::message::Settlement;
 use sidegate::components::pubsub::{Interest, Outgoing};
 use sidegate::testing::certificates::Authority;
 use sidegate::testing::eventually::eventually;
@@ -112,13 +113,13 @@ async fn a_stream_that_is_missing_is_named() {
         panic!("no pub/sub");
     };
     let text = "no stream takes the subject \"other\"; make one, which keeps its messages";
-    let refused = BrokerError::Refused(text.to_owned());
+    let refused = BackendError::Refused(text.to_owned());
     let published = pubsub.broker.publish("other", outgoing("1")).await;
     assert_eq!(published, Err(refused.clone()));
     let subscribed = pubsub.broker.subscribe(&interest("other")).await;
     assert_eq!(subscribed.err(), Some(refused));
     let wild = pubsub.broker.publish("orders.*", outgoing("1")).await;
-    assert!(matches!(wild, Err(BrokerError::Refused(_))), "{wild:?}");
+    assert!(matches!(wild, Err(BackendError::Refused(_))), "{wild:?}");
 }
 
 #[tokio::test]

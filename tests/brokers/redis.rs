@@ -14,7 +14,7 @@ use sidegate::components::catalog::Backend;
 use sidegate::components::message::{Delivery, Metadata, Settlement};
 use sidegate::components::pubsub::{Interest, Outgoing, PubSub};
 use sidegate::testing::certificates::Authority;
-use sidegate::testing::eventually::eventually;
+use sidegate::testing::eventually::{eventually, eventually_blocking};
 use sidegate::testing::ports::free_port;
 use tokio::time::timeout;
 
@@ -77,23 +77,16 @@ async fn nothing_is_lost_where_sidecars_are_killed_and_the_order_is_kept() {
     faults::the_order_is_kept(&broker).await;
 }
 
-/// What the server answers to a command of somebody else.
+/// What the server answers to a command of somebody else, once it has read what is on its disk.
 pub(crate) fn ask(server: &Server, command: &[&str]) -> String {
-    let mut client: Command = program("redis-cli");
-    let output = client
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &server.address().port().to_string(),
-        ])
-        .args(command)
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .trim_end()
-        .to_owned()
+    let port = server.address().port().to_string();
+    eventually_blocking("the server has started", || {
+        let mut client: Command = program("redis-cli");
+        client.args(["-h", "127.0.0.1", "-p", &port]).args(command);
+        let output = client.output().unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap();
+        (!answer.starts_with("LOADING")).then(|| answer.trim_end().to_owned())
+    })
 }
 
 async fn pubsub(server: &Server, more: &[(&str, &str)]) -> Arc<dyn PubSub> {

@@ -119,6 +119,12 @@ impl Server {
         std::fs::read_to_string(self.folder().join("log")).unwrap()
     }
 
+    /// Asserts that it has not ended by itself.
+    pub(crate) fn runs(&mut self) {
+        let ended = self.process.as_mut().unwrap().try_wait().unwrap();
+        assert!(ended.is_none(), "{ended:?}: {}", self.printed());
+    }
+
     /// Kills it and all that it started, without a chance to write anything down.
     pub(crate) fn kill(&mut self) {
         let Some(mut process) = self.process.take() else {
@@ -174,8 +180,7 @@ impl Server {
             .unwrap();
         self.process = Some(process);
         eventually("the server listens", async || {
-            let ended = self.process.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "{ended:?}: {}", self.printed());
+            self.runs();
             TcpStream::connect(self.address).await.ok().map(drop)
         })
         .await;
@@ -185,6 +190,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            println!("{} printed:\n{}", self.address, self.printed());
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 use sidegate::testing::eventually::eventually;
-use sidegate::testing::http_client::send;
+use sidegate::testing::http_client::{send, try_send};
 
 use crate::servers::Server;
 
@@ -66,7 +66,7 @@ impl Sidecar {
             command
         })
         .await;
-        let sidecar = Self(server);
+        let mut sidecar = Self(server);
         sidecar.is_ready().await;
         sidecar
     }
@@ -131,10 +131,11 @@ impl Sidecar {
         (answer.status(), text)
     }
 
-    async fn is_ready(&self) {
+    async fn is_ready(&mut self) {
         eventually("the sidecar is ready", async || {
+            self.0.runs();
             let request = Request::get("/v1.0/healthz/outbound").body(Full::default());
-            let answer = send(self.0.address(), request.unwrap()).await;
+            let answer = try_send(self.0.address(), request.unwrap()).await.ok()?;
             answer.status().is_success().then_some(())
         })
         .await;

@@ -11,7 +11,8 @@ use super::answer::Answer;
 use super::{Event, Means, Refusal, deliver};
 use crate::app_channel::AppChannel;
 use crate::blocks::intake::{Handler, Source};
-use crate::components::message::{BrokerError, Delivery, Intake, Settlement};
+use crate::components::BackendError;
+use crate::components::message::{Delivery, Intake, Settlement};
 use crate::process::log_rate::LogRate;
 use crate::registry::Registry;
 use crate::registry::messaging::LoadedBinding;
@@ -22,10 +23,10 @@ pub(super) struct Events(pub(super) Arc<LoadedBinding>);
 
 #[async_trait]
 impl Source for Events {
-    async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn open(&self) -> Result<Box<dyn Intake>, BackendError> {
         match &self.0.component.input {
             Some(input) => input.read().await,
-            None => Err(BrokerError::Refused("it is no input binding".to_owned())),
+            None => Err(BackendError::Refused("it is no input binding".to_owned())),
         }
     }
 

@@ -17,11 +17,10 @@ use super::output::OutputBindings;
 use super::supervisor::{Questions, Supervisor};
 use crate::app_channel::{AppChannel, AppChannelConfig, AppProtocol};
 use crate::blocks::state::State;
+use crate::components::BackendError;
 use crate::components::binding::queue::Queue;
 use crate::components::binding::{BindingComponent, BindingSettings, InputBinding, OutputBinding};
-use crate::components::message::{
-    Acknowledge, BrokerError, Delivery, Intake, Metadata, Settlement,
-};
+use crate::components::message::{Acknowledge, Delivery, Intake, Metadata, Settlement};
 use crate::components::pubsub::in_memory::InMemory;
 use crate::process::early_stop::EarlyStop;
 use crate::registry::Registry;
@@ -73,7 +72,7 @@ struct Told(mpsc::Sender<Settlement>);
 
 #[async_trait]
 impl Acknowledge for Told {
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         self.0.send(settlement).await.unwrap();
         Ok(())
     }
@@ -83,14 +82,14 @@ struct Input(Arc<Mutex<mpsc::Receiver<Delivery>>>);
 
 #[async_trait]
 impl InputBinding for Input {
-    async fn read(&self) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn read(&self) -> Result<Box<dyn Intake>, BackendError> {
         Ok(Box::new(Self(Arc::clone(&self.0))))
     }
 }
 
 #[async_trait]
 impl Intake for Input {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
         match self.0.lock().await.recv().await {
             Some(delivery) => Ok(delivery),
             None => std::future::pending().await,

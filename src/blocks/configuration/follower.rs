@@ -11,8 +11,9 @@ use super::Store;
 use super::inbox::Inbox;
 use crate::base::back_off::BackOff;
 use crate::blocks::in_flight::changed;
+use crate::components::BackendError;
 use crate::components::configuration::seen::Seen;
-use crate::components::configuration::{Changes, ConfigurationError, Items};
+use crate::components::configuration::{Changes, Items};
 use crate::components::message::Metadata;
 use crate::registry::Registry;
 
@@ -40,7 +41,7 @@ pub(super) struct Followed {
 pub(super) async fn begin(
     store: Store,
     wanted: Arc<Wanted>,
-) -> Result<(Followed, Items), ConfigurationError> {
+) -> Result<(Followed, Items), BackendError> {
     let Wanted { keys, metadata } = &*wanted;
     in_time(async {
         // In this order: what changes between the two is known to be other than before.
@@ -53,10 +54,7 @@ pub(super) async fn begin(
 }
 
 /// Begins to follow a store, and tells which items there are.
-async fn begin_again(
-    store: Store,
-    wanted: &Wanted,
-) -> Result<(Followed, Items), ConfigurationError> {
+async fn begin_again(store: Store, wanted: &Wanted) -> Result<(Followed, Items), BackendError> {
     let Wanted { keys, metadata } = wanted;
     in_time(async {
         // In this order: what changes between the two is told twice, and nothing is missed.
@@ -69,12 +67,12 @@ async fn begin_again(
 }
 
 async fn in_time<T>(
-    beginning: impl Future<Output = Result<T, ConfigurationError>>,
-) -> Result<T, ConfigurationError> {
+    beginning: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
     let begun = timeout(BEGIN, beginning).await;
     begun.unwrap_or_else(|_| {
         let text = format!("it did not answer within {} s", BEGIN.as_secs());
-        Err(ConfigurationError::Unavailable(text))
+        Err(BackendError::Unavailable(text))
     })
 }
 
@@ -124,7 +122,7 @@ impl Follower {
     }
 
     /// Follows a store until it fails, or is no longer the one.
-    async fn follow(&mut self, followed: Followed) -> Result<(), ConfigurationError> {
+    async fn follow(&mut self, followed: Followed) -> Result<(), BackendError> {
         let Followed { store, mut changes } = followed;
         let mut replaced = std::pin::pin!(replaced(
             Arc::clone(&self.registry),

@@ -17,14 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::error::{ConfigurationReason, Error, Reason};
+use super::verdict;
 use crate::app_channel::AppChannel;
+use crate::components::BackendError;
 use crate::components::catalog::Category;
 use crate::components::configuration::{
-    ConfigurationError, ConfigurationStore, Item as StoredItem, Items as StoredItems,
+    ConfigurationStore, Item as StoredItem, Items as StoredItems,
 };
 use crate::process::log_rate::LogRate;
 use crate::registry::Registry;
-use crate::resiliency::{ComponentType, Direction, Policy, Verdict};
+use crate::resiliency::{ComponentType, Direction, Policy};
 use delivery::Delivery;
 use follower::{Follower, Wanted};
 use inbox::{Closing, Inbox};
@@ -121,7 +123,7 @@ impl Configurations {
         let (found, policy) = self.store(store)?;
         let (started, wanted) = (Instant::now(), Arc::new(Wanted { keys, metadata }));
         let call = |_| Box::pin(get(Arc::clone(&found), Arc::clone(&wanted)));
-        let answer = policy.run(call, judge).await;
+        let answer = policy.run(call, verdict::of_backend).await;
         self.count(store, "get", matches!(answer, Ok(Ok(_))), started.elapsed());
         let failed = |why: &dyn std::error::Error| {
             self.tell(store, why);
@@ -229,7 +231,7 @@ impl Configurations {
         })?;
         let (started, wanted) = (Instant::now(), Arc::new(wanted));
         let call = |_| Box::pin(follower::begin(Arc::clone(&found), Arc::clone(&wanted)));
-        let begun = policy.run(call, judge).await;
+        let begun = policy.run(call, verdict::of_backend).await;
         let elapsed = started.elapsed();
         self.count(store, "subscribe", matches!(begun, Ok(Ok(_))), elapsed);
         let failed = |why: &dyn std::error::Error| {
@@ -319,16 +321,8 @@ impl Configurations {
     }
 }
 
-async fn get(store: Store, wanted: Arc<Wanted>) -> Result<StoredItems, ConfigurationError> {
+async fn get(store: Store, wanted: Arc<Wanted>) -> Result<StoredItems, BackendError> {
     store.get(&wanted.keys, &wanted.metadata).await
-}
-
-fn judge<T>(answer: &Result<T, ConfigurationError>) -> Verdict {
-    match answer {
-        // For what was asked for: callers could open its circuit breaker for each other.
-        Ok(_) | Err(ConfigurationError::Refused(_)) => Verdict::Success,
-        Err(ConfigurationError::Unavailable(_)) => Verdict::Failure(None),
-    }
 }
 
 fn subscribe_failed(text: String) -> Error {

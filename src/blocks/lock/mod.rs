@@ -6,11 +6,13 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::error::{Error, LockReason, Reason};
+use super::verdict;
+use crate::components::BackendError;
 use crate::components::catalog::Category;
-use crate::components::lock::{LockError, LockStore};
+use crate::components::lock::LockStore;
 use crate::process::log_rate::LogRate;
 use crate::registry::Registry;
-use crate::resiliency::{ComponentType, Direction, Policy, Stopped, Verdict};
+use crate::resiliency::{ComponentType, Direction, Policy, Stopped};
 
 pub use crate::components::lock::Unlocked;
 
@@ -65,7 +67,7 @@ impl Locks {
         };
         check(&claim.resource).map_err(|why| failed(Some(why)))?;
         let call = |_| Box::pin(try_lock(Arc::clone(&store), claim.clone(), life));
-        let answer = policy.run(call, judge).await;
+        let answer = policy.run(call, verdict::of_backend).await;
         self.told(claim, answer).map_err(failed)
     }
 
@@ -82,7 +84,7 @@ impl Locks {
         };
         check(&claim.resource).map_err(|why| failed(Some(why)))?;
         let call = |_| Box::pin(unlock(Arc::clone(&store), claim.clone()));
-        let answer = policy.run(call, judge).await;
+        let answer = policy.run(call, verdict::of_backend).await;
         self.told(claim, answer).map_err(failed)
     }
 
@@ -91,7 +93,7 @@ impl Locks {
     fn told<T>(
         &self,
         claim: &Claim,
-        answer: Result<Result<T, LockError>, Stopped>,
+        answer: Result<Result<T, BackendError>, Stopped>,
     ) -> Result<T, Option<String>> {
         let (error, why) = match answer {
             Ok(Ok(answer)) => return Ok(answer),
@@ -139,19 +141,12 @@ async fn try_lock(
     store: Arc<dyn LockStore>,
     claim: Claim,
     life: Duration,
-) -> Result<bool, LockError> {
+) -> Result<bool, BackendError> {
     store.try_lock(&claim.resource, &claim.owner, life).await
 }
 
-async fn unlock(store: Arc<dyn LockStore>, claim: Claim) -> Result<Unlocked, LockError> {
+async fn unlock(store: Arc<dyn LockStore>, claim: Claim) -> Result<Unlocked, BackendError> {
     store.unlock(&claim.resource, &claim.owner).await
-}
-
-fn judge<T>(answer: &Result<T, LockError>) -> Verdict {
-    match answer {
-        Ok(_) | Err(LockError::Refused(_)) => Verdict::Success,
-        Err(LockError::Unavailable(_)) => Verdict::Failure(None),
-    }
 }
 
 /// Why a resource cannot have a lock.

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Message, Target, explained};
 use crate::blocks::error::{Error, Reason};
-use crate::components::message::{BrokerError, Metadata};
+use crate::components::BackendError;
+use crate::components::message::Metadata;
 use crate::components::pubsub::{Outgoing, PubSub};
 use crate::resiliency::{Stopped, Verdict};
 
@@ -49,7 +50,7 @@ pub(super) fn check_ids(target: &Target<'_>, entries: &[Entry]) -> Result<(), Er
 /// Messages on their way, and what became of each so far.
 pub(super) struct Batch {
     messages: Vec<Outgoing>,
-    outcomes: Mutex<Vec<Option<Result<(), BrokerError>>>>,
+    outcomes: Mutex<Vec<Option<Result<(), BackendError>>>>,
 }
 
 impl Batch {
@@ -112,12 +113,12 @@ impl Batch {
     fn left(&self) -> Vec<usize> {
         let outcomes = self.lock();
         let left = outcomes.iter().enumerate().filter(|(_, outcome)| {
-            matches!(outcome, None | Some(Err(BrokerError::Unavailable(_))))
+            matches!(outcome, None | Some(Err(BackendError::Unavailable(_))))
         });
         left.map(|(place, _)| place).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<Result<(), BrokerError>>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Result<(), BackendError>>>> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,12 +13,14 @@ use tracing::error;
 
 use super::cloud_event::{Publication, content_type};
 use super::error::{Error, Reason};
-use crate::components::message::{BrokerError, Metadata};
+use super::verdict;
+use crate::components::BackendError;
+use crate::components::message::Metadata;
 use crate::components::pubsub::{Feature, Outgoing};
 use crate::process::log_rate::LogRate;
 use crate::registry::Registry;
 use crate::registry::messaging::LoadedPubSub;
-use crate::resiliency::{ComponentType, Direction, Policy, Verdict};
+use crate::resiliency::{ComponentType, Direction, Policy};
 use bulk::Batch;
 use meters::{Kind, Meters};
 use options::Options;
@@ -103,7 +105,7 @@ impl Publish {
         let begin = Instant::now();
         let broker = &destination.loaded.component.broker;
         let publish = |_| broker.publish(&destination.topic, outgoing.clone());
-        let answer = destination.policy.run(publish, judge).await;
+        let answer = destination.policy.run(publish, verdict::of_backend).await;
         let meters = self.meters.of(target.pubsub, target.topic);
         meters.count(Kind::Single, matches!(answer, Ok(Ok(()))), begin.elapsed());
         match answer {
@@ -254,18 +256,11 @@ pub(super) fn not_found(pubsub: &str) -> Error {
 
 /// What a try says of its broker. A message that it refused is no failure of it: callers could
 /// open its circuit breaker for each other.
-fn judge(answer: &Result<(), BrokerError>) -> Verdict {
-    match answer {
-        Ok(()) | Err(BrokerError::Refused(_)) => Verdict::Success,
-        Err(BrokerError::Unavailable(_)) => Verdict::Failure(None),
-    }
-}
-
 /// What a client is told of a broker's failure; its own words are for the log.
-fn explained(cause: &BrokerError) -> &'static str {
+fn explained(cause: &BackendError) -> &'static str {
     match cause {
-        BrokerError::Refused(_) => "the broker refused the message",
-        BrokerError::Unavailable(_) => "the broker cannot be reached, or is busy",
+        BackendError::Refused(_) => "the broker refused the message",
+        BackendError::Unavailable(_) => "the broker cannot be reached, or is busy",
     }
 }
 

@@ -17,7 +17,7 @@ use crate::resources::decode::Resources;
 #[derive(Default)]
 struct Broker {
     kept: Mutex<Vec<(String, Outgoing)>>,
-    failures: Mutex<VecDeque<Option<BrokerError>>>,
+    failures: Mutex<VecDeque<Option<BackendError>>>,
     features: Vec<Feature>,
 }
 
@@ -27,7 +27,7 @@ impl PubSub for Broker {
         &self.features
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         if let Some(Some(failure)) = self.failures.lock().unwrap().pop_front() {
             return Err(failure);
         }
@@ -35,8 +35,8 @@ impl PubSub for Broker {
         Ok(())
     }
 
-    async fn subscribe(&self, _: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
-        Err(BrokerError::Refused("nobody subscribes here".to_owned()))
+    async fn subscribe(&self, _: &Interest) -> Result<Box<dyn Intake>, BackendError> {
+        Err(BackendError::Refused("nobody subscribes here".to_owned()))
     }
 }
 
@@ -64,19 +64,19 @@ fn set_up(broker: Broker, scopes: TopicScopes, resiliency: Resiliency) -> Setup 
     Setup { broker, publish }
 }
 
-fn failing(failures: Vec<Option<BrokerError>>) -> Broker {
+fn failing(failures: Vec<Option<BackendError>>) -> Broker {
     Broker {
         failures: Mutex::new(failures.into()),
         ..Broker::default()
     }
 }
 
-fn unavailable() -> Option<BrokerError> {
-    Some(BrokerError::Unavailable("amqp://user:hunter2@host".into()))
+fn unavailable() -> Option<BackendError> {
+    Some(BackendError::Unavailable("amqp://user:hunter2@host".into()))
 }
 
-fn refused() -> Option<BrokerError> {
-    Some(BrokerError::Refused("inner words".to_owned()))
+fn refused() -> Option<BackendError> {
+    Some(BackendError::Refused("inner words".to_owned()))
 }
 
 fn retrying(times: u32) -> Resiliency {

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use tokio::time::timeout;
 
 use crate::blocks::cloud_event::content_type;
-use crate::components::message::{BrokerError, Metadata};
+use crate::components::BackendError;
+use crate::components::message::Metadata;
 use crate::components::pubsub::Outgoing;
 use crate::registry::Registry;
 use crate::registry::messaging::LoadedPubSub;
@@ -40,7 +41,7 @@ pub(super) enum Failure {
     #[error("the scopes of the component do not let the app publish to it")]
     Forbidden,
     #[error(transparent)]
-    Broker(#[from] BrokerError),
+    Broker(#[from] BackendError),
     #[error("the broker did not take it in {TIME:?}")]
     TimedOut,
     #[error(transparent)]
@@ -95,10 +96,10 @@ impl DeadLetters {
         let policy = resiliency.component(name, ComponentType::Pubsub, out);
         let broker = &self.pubsub.component.broker;
         let publish = |_| broker.publish(&topic, outgoing.clone());
-        let judge = |answer: &Result<(), BrokerError>| match answer {
+        let judge = |answer: &Result<(), BackendError>| match answer {
             Ok(()) => Verdict::Success,
-            Err(BrokerError::Unavailable(_)) => Verdict::Failure(None),
-            Err(BrokerError::Refused(_)) => Verdict::Final,
+            Err(BackendError::Unavailable(_)) => Verdict::Failure(None),
+            Err(BackendError::Refused(_)) => Verdict::Final,
         };
         let published = timeout(TIME, policy.run(publish, judge)).await;
         published

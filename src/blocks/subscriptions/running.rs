@@ -15,7 +15,8 @@ use super::consumer::{Consumer, Shared};
 use super::wanted::{Key, Wanted};
 use crate::blocks::in_flight::Tasks;
 use crate::blocks::intake::{self, Batch, Source};
-use crate::components::message::{BrokerError, Intake};
+use crate::components::BackendError;
+use crate::components::message::Intake;
 use crate::components::pubsub::Interest;
 use crate::registry::messaging::LoadedPubSub;
 use crate::resources::subscription::Spec;
@@ -220,7 +221,7 @@ impl Topic {
 
 #[async_trait]
 impl Source for Topic {
-    async fn open(&self) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn open(&self) -> Result<Box<dyn Intake>, BackendError> {
         let broker = &self.pubsub.component.broker;
         let intake = broker.subscribe(&self.interest).await;
         let starting = self.starting.lock();
@@ -261,11 +262,11 @@ mod tests {
             &[]
         }
 
-        async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+        async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
             self.broker.publish(topic, message).await
         }
 
-        async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+        async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
             self.opened.fetch_add(1, Ordering::SeqCst);
             self.broker.subscribe(interest).await
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::message::{BrokerError, Intake, Metadata};
+use super::message::{Intake, Metadata};
 use super::metadata::{Error, Reader};
+use crate::components::BackendError;
 
 pub mod cron;
 #[cfg(feature = "remote")]
@@ -67,7 +68,7 @@ pub trait OutputBinding: Send + Sync {
 #[async_trait]
 pub trait InputBinding: Send + Sync {
     /// Begins to take them.
-    async fn read(&self) -> Result<Box<dyn Intake>, BrokerError>;
+    async fn read(&self) -> Result<Box<dyn Intake>, BackendError>;
 }
 
 /// A component of bindings: one way or both.

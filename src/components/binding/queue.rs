@@ -9,7 +9,8 @@ use tracing::warn;
 use super::{
     BindingAnswer, BindingFailure, BindingRequest, CREATE, InputBinding, Metadata, OutputBinding,
 };
-use crate::components::message::{BrokerError, Intake};
+use crate::components::BackendError;
+use crate::components::message::Intake;
 use crate::components::pubsub::{Interest, Outgoing, PubSub};
 use crate::process::log_rate::LogRate;
 
@@ -33,14 +34,14 @@ impl Queue {
     }
 
     /// The client hears that it failed, and the log why.
-    fn failure(&self, error: &BrokerError) -> BindingFailure {
+    fn failure(&self, error: &BackendError) -> BindingFailure {
         if let Some(left_out) = self.failures.pass() {
             let topic = &*self.topic;
             warn!(topic, %error, left_out, "A broker did not take a message");
         }
         let (text, may_heal) = match error {
-            BrokerError::Refused(_) => ("the broker refused the message", false),
-            BrokerError::Unavailable(_) => ("the broker cannot take the message now", true),
+            BackendError::Refused(_) => ("the broker refused the message", false),
+            BackendError::Unavailable(_) => ("the broker cannot take the message now", true),
         };
         BindingFailure {
             text: text.to_owned(),
@@ -52,7 +53,7 @@ impl Queue {
 
 #[async_trait]
 impl InputBinding for Queue {
-    async fn read(&self) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn read(&self) -> Result<Box<dyn Intake>, BackendError> {
         let interest = Interest {
             topic: self.topic.clone(),
             metadata: self.metadata.clone(),
@@ -111,7 +112,7 @@ mod tests {
     }
 
     /// A broker that has only an error.
-    struct Broken(BrokerError);
+    struct Broken(BackendError);
 
     #[async_trait]
     impl PubSub for Broken {
@@ -119,11 +120,11 @@ mod tests {
             &[]
         }
 
-        async fn publish(&self, _: &str, _: Outgoing) -> Result<(), BrokerError> {
+        async fn publish(&self, _: &str, _: Outgoing) -> Result<(), BackendError> {
             Err(self.0.clone())
         }
 
-        async fn subscribe(&self, _: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+        async fn subscribe(&self, _: &Interest) -> Result<Box<dyn Intake>, BackendError> {
             Err(self.0.clone())
         }
     }
@@ -132,12 +133,12 @@ mod tests {
     async fn clients_hear_nothing_of_the_inside() {
         for (error, text, may_heal) in [
             (
-                BrokerError::Refused("hunter2".into()),
+                BackendError::Refused("hunter2".into()),
                 "the broker refused the message",
                 false,
             ),
             (
-                BrokerError::Unavailable("hunter2".into()),
+                BackendError::Unavailable("hunter2".into()),
                 "the broker cannot take the message now",
                 true,
             ),

@@ -9,8 +9,7 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use super::queue::Queue;
 use crate::base::truthy::is_truthy;
-use crate::components::Error;
-use crate::components::message::{BrokerError, Intake, Metadata};
+use crate::components::message::{Intake, Metadata};
 use crate::components::metadata::Reader;
 use crate::components::pubsub::{Feature, Interest, Outgoing, PubSub};
 use crate::components::rabbitmq::declarations::{self, Declarations, Lifetime};
@@ -20,6 +19,7 @@ use crate::components::rabbitmq::properties::{headers, lasting, property};
 use crate::components::rabbitmq::publisher::{Publisher, Publishing};
 use crate::components::rabbitmq::server::Server;
 use crate::components::rabbitmq::short;
+use crate::components::{BackendError, Error};
 
 /// How many messages the broker hands out where nothing else is said. Dapr sets no limit.
 const PREFETCH: u16 = 100;
@@ -94,13 +94,13 @@ fn read(reader: &mut Reader<'_>) -> Result<declarations::Queue, Error> {
 
 impl RabbitMqQueue {
     /// Over the connection of the intake: an exclusive queue belongs to its connection.
-    async fn declare(&self) -> Result<Declarations<'_>, BrokerError> {
+    async fn declare(&self) -> Result<Declarations<'_>, BackendError> {
         let mut declarations = Declarations::new(&self.link).await?;
         declarations.queue(&self.queue).await?;
         Ok(declarations)
     }
 
-    fn publishing(&self, message: &Outgoing) -> Result<Publishing, BrokerError> {
+    fn publishing(&self, message: &Outgoing) -> Result<Publishing, BackendError> {
         let mut table = FieldTable::default();
         for (name, value) in &message.metadata {
             let value = AMQPValue::LongString(value.as_str().into());
@@ -127,11 +127,11 @@ impl PubSub for RabbitMqQueue {
         &[Feature::MessageTtl]
     }
 
-    async fn publish(&self, _: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, _: &str, message: Outgoing) -> Result<(), BackendError> {
         let publishing = self.publishing(&message)?;
         match self.publisher.publish(None, publishing.clone()).await {
             // Perhaps the queue did not outlast a restart of the broker.
-            Err(BrokerError::Refused(_)) => {
+            Err(BackendError::Refused(_)) => {
                 self.declare().await?;
                 self.publisher.publish(None, publishing).await
             }
@@ -139,7 +139,7 @@ impl PubSub for RabbitMqQueue {
         }
     }
 
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
         let consumption = Consumption {
             queue: self.queue.name.clone(),
             topic: interest.topic.clone(),

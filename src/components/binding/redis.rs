@@ -9,10 +9,9 @@ use tracing::warn;
 
 use super::{BindingAnswer, BindingFailure, BindingRequest, CREATE, Metadata, OutputBinding};
 use crate::base::truthy::is_truthy;
-use crate::components::message::BrokerError;
 use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Repeat, Settings};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{BackendError, Error, ResolvedComponent};
 use crate::process::log_rate::LogRate;
 
 const GET: &str = "get";
@@ -98,13 +97,13 @@ impl RedisKeys {
     }
 
     /// The client hears that it failed, and the log why.
-    fn failure(&self, error: &BrokerError) -> BindingFailure {
+    fn failure(&self, error: &BackendError) -> BindingFailure {
         if let Some(left_out) = self.failures.pass() {
             warn!(%error, left_out, "A Redis binding failed");
         }
         let (text, may_heal) = match error {
-            BrokerError::Refused(_) => ("the server refused the operation", false),
-            BrokerError::Unavailable(_) => ("the server cannot do the operation now", true),
+            BackendError::Refused(_) => ("the server refused the operation", false),
+            BackendError::Unavailable(_) => ("the server cannot do the operation now", true),
         };
         BindingFailure {
             text: text.to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use super::BackendError;
 use super::message::Metadata;
 
 #[cfg(feature = "postgres")]
@@ -26,30 +27,18 @@ pub struct Item {
 /// Items by key.
 pub type Items = BTreeMap<String, Item>;
 
-/// A store that could not answer. The text is for operators and goes to the log, not to clients.
-/// It holds no address with a password in it, and no value.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ConfigurationError {
-    /// It refused, and would refuse again.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be reached, is busy, or answered something that another try may heal.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
 /// A store of configuration.
 #[async_trait]
 pub trait ConfigurationStore: Send + Sync {
     /// The items of these keys that are there; of no keys, every item.
-    async fn get(&self, keys: &[String], metadata: &Metadata) -> Result<Items, ConfigurationError>;
+    async fn get(&self, keys: &[String], metadata: &Metadata) -> Result<Items, BackendError>;
 
     /// Begins to follow items; of no keys, every item. Changes after this has ended are told.
     async fn subscribe(
         &self,
         keys: &[String],
         metadata: &Metadata,
-    ) -> Result<Box<dyn Changes>, ConfigurationError>;
+    ) -> Result<Box<dyn Changes>, BackendError>;
 }
 
 /// Changes as they come. Dropped, it follows no more.
@@ -58,5 +47,5 @@ pub trait Changes: Send {
     /// The items that changed next, however long it takes; one that was deleted is there with an
     /// empty value. After an error this is of no use any more, nor after the future was dropped:
     /// read again, and subscribe again.
-    async fn next(&mut self) -> Result<Items, ConfigurationError>;
+    async fn next(&mut self) -> Result<Items, BackendError>;
 }

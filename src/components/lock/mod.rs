@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::BackendError;
+
 pub mod names;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -19,18 +21,6 @@ pub enum Unlocked {
     OfOther,
 }
 
-/// A store that could not answer. The text is for operators and goes to the log, not to clients.
-/// It holds no address with a password in it.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum LockError {
-    /// It refused, and would refuse again.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be reached, is busy, or answered something that another try may heal.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
 /// A store of locks.
 #[async_trait]
 pub trait LockStore: Send + Sync {
@@ -40,8 +30,8 @@ pub trait LockStore: Send + Sync {
         resource: &str,
         owner: &str,
         life: Duration,
-    ) -> Result<bool, LockError>;
+    ) -> Result<bool, BackendError>;
 
     /// Gives a lock back.
-    async fn unlock(&self, resource: &str, owner: &str) -> Result<Unlocked, LockError>;
+    async fn unlock(&self, resource: &str, owner: &str) -> Result<Unlocked, BackendError>;
 }

@@ -6,11 +6,10 @@ use async_trait::async_trait;
 use tracing::info;
 
 use super::names::Names;
-use super::{LockError, LockStore, Unlocked};
-use crate::components::message::BrokerError;
+use super::{LockStore, Unlocked};
 use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Repeat, Settings};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{BackendError, Error, ResolvedComponent};
 
 /// Deletes a lock where it is its owner's. It answers how many were deleted, or one of the below.
 const UNLOCK: &str = "\
@@ -72,7 +71,7 @@ impl LockStore for RedisLocks {
         resource: &str,
         owner: &str,
         life: Duration,
-    ) -> Result<bool, LockError> {
+    ) -> Result<bool, BackendError> {
         let mut command = redis::cmd("SET");
         let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
         command.arg(self.names.of(resource)).arg(owner);
@@ -82,7 +81,7 @@ impl LockStore for RedisLocks {
         Ok(set.is_some())
     }
 
-    async fn unlock(&self, resource: &str, owner: &str) -> Result<Unlocked, LockError> {
+    async fn unlock(&self, resource: &str, owner: &str) -> Result<Unlocked, BackendError> {
         let mut command = redis::cmd("EVAL");
         command.arg(UNLOCK).arg(1);
         command.arg(self.names.of(resource)).arg(owner);
@@ -93,14 +92,5 @@ impl LockStore for RedisLocks {
             OF_OTHER => Unlocked::OfOther,
             _ => Unlocked::Done,
         })
-    }
-}
-
-impl From<BrokerError> for LockError {
-    fn from(error: BrokerError) -> Self {
-        match error {
-            BrokerError::Refused(text) => Self::Refused(text),
-            BrokerError::Unavailable(text) => Self::Unavailable(text),
-        }
     }
 }

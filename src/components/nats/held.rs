@@ -12,7 +12,8 @@ use futures_util::FutureExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use crate::components::message::{Acknowledge, BrokerError, Settlement};
+use crate::components::BackendError;
+use crate::components::message::{Acknowledge, Settlement};
 use crate::components::pauses;
 
 /// The messages that were handed out and are not settled. While one of them is, its holder tells
@@ -105,19 +106,19 @@ pub(super) struct Unsettled {
 
 impl Unsettled {
     /// Tells the server what became of it.
-    pub(super) async fn tell(&mut self, kind: AckKind) -> Result<(), BrokerError> {
+    pub(super) async fn tell(&mut self, kind: AckKind) -> Result<(), BackendError> {
         let Some(acker) = self.acker.take() else {
             return Ok(());
         };
         locked(&self.held.subjects).by_number.remove(&self.number);
         let told = acker.ack_with(kind).await;
-        told.map_err(|error| BrokerError::Unavailable(format!("not settled: {error}")))
+        told.map_err(|error| BackendError::Unavailable(format!("not settled: {error}")))
     }
 }
 
 #[async_trait]
 impl Acknowledge for Unsettled {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         let kind = match settlement {
             Settlement::Done(_) => AckKind::Ack,
             Settlement::Failed(_) => AckKind::Nak(Some(self.held.pause_after(self.delivered))),

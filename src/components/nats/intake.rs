@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use super::connection::Nats;
 use super::held::{Held, Unsettled};
-use crate::components::message::{BrokerError, Delivery, Intake, Metadata};
+use crate::components::BackendError;
+use crate::components::message::{Delivery, Intake, Metadata};
 
 /// How long the server keeps a request for messages.
 const EXPIRES: Duration = Duration::from_secs(20);
@@ -64,7 +65,7 @@ pub(in crate::components) fn take(
 }
 
 struct Pulling {
-    receiver: mpsc::Receiver<Result<Ready, BrokerError>>,
+    receiver: mpsc::Receiver<Result<Ready, BackendError>>,
     consumption: Consumption,
     _pumping: JoinSet<()>,
 }
@@ -77,8 +78,8 @@ struct Ready {
 
 #[async_trait]
 impl Intake for Pulling {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
-        let ended = || BrokerError::Unavailable("the consumer has ended".to_owned());
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
+        let ended = || BackendError::Unavailable("the consumer has ended".to_owned());
         let ready = self.receiver.recv().await.ok_or_else(ended)?;
         let Ready {
             message,
@@ -111,7 +112,7 @@ struct Pump {
     /// How many are asked for at once.
     together: usize,
     connected: watch::Receiver<u64>,
-    sender: mpsc::Sender<Result<Ready, BrokerError>>,
+    sender: mpsc::Sender<Result<Ready, BackendError>>,
 }
 
 impl Pump {
@@ -126,7 +127,7 @@ impl Pump {
     }
 
     /// Takes the messages of one request.
-    async fn pull(&mut self) -> Result<(), BrokerError> {
+    async fn pull(&mut self) -> Result<(), BackendError> {
         let count = u32::try_from(self.together).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(count).await;
         let mut room = room.map_err(|_| unavailable("no room"))?;
@@ -167,6 +168,6 @@ impl Pump {
     }
 }
 
-fn unavailable(text: impl Into<String>) -> BrokerError {
-    BrokerError::Unavailable(text.into())
+fn unavailable(text: impl Into<String>) -> BackendError {
+    BackendError::Unavailable(text.into())
 }

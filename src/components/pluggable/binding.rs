@@ -7,10 +7,11 @@ use async_trait::async_trait;
 
 use super::connection::{Connection, Failure};
 use super::pull::{Message, Protocol, Pull};
+use crate::components::BackendError;
 use crate::components::binding::{
     BindingAnswer, BindingFailure, BindingRequest, InputBinding, OutputBinding,
 };
-use crate::components::message::{BrokerError, Intake, Metadata, Settlement};
+use crate::components::message::{Intake, Metadata, Settlement};
 use crate::proto::components::bindings::{
     InvokeRequest, InvokeResponse, ListOperationsResponse, ReadRequest, ReadResponse,
 };
@@ -35,7 +36,7 @@ impl PluggableInput {
 
 #[async_trait]
 impl InputBinding for PluggableInput {
-    async fn read(&self) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn read(&self) -> Result<Box<dyn Intake>, BackendError> {
         let name = self.connection.target.component.clone();
         Pull::<Events>::open(&self.connection, name, None, CONCURRENCY).await
     }

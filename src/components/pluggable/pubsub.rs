@@ -8,7 +8,8 @@ use tonic::Code;
 
 use super::connection::{Connection, Failure};
 use super::pull::{Message, Protocol, Pull};
-use crate::components::message::{BrokerError, Intake, Settlement};
+use crate::components::BackendError;
+use crate::components::message::{Intake, Settlement};
 use crate::components::pubsub::{Feature, Interest, Outgoing, PubSub};
 use crate::proto::components::common::{AckError, FeaturesResponse};
 use crate::proto::components::pubsub::{
@@ -49,7 +50,7 @@ impl PluggablePubSub {
         &self,
         topic: &str,
         messages: &[Outgoing],
-    ) -> Option<Vec<Result<(), BrokerError>>> {
+    ) -> Option<Vec<Result<(), BackendError>>> {
         let entries = messages.iter().enumerate();
         let request = BulkPublishRequest {
             entries: entries.map(|(at, message)| entry(at, message)).collect(),
@@ -66,7 +67,7 @@ impl PluggablePubSub {
                 ..
             }) => return None,
             Err(failure) => {
-                let error = BrokerError::from(failure);
+                let error = BackendError::from(failure);
                 return Some(vec![Err(error); messages.len()]);
             }
         };
@@ -75,11 +76,11 @@ impl PluggablePubSub {
             let text = self.connection.target.clean(&entry.error);
             let at = entry.entry_id.parse::<usize>().ok();
             match at.and_then(|at| outcomes.get_mut(at)) {
-                Some(outcome) => *outcome = Err(BrokerError::Unavailable(text)),
+                Some(outcome) => *outcome = Err(BackendError::Unavailable(text)),
                 None => {
                     // Which one failed is not known, so none is taken for published.
                     let text = "the component says that a message failed which is none of these";
-                    let error = BrokerError::Unavailable(text.to_owned());
+                    let error = BackendError::Unavailable(text.to_owned());
                     return Some(vec![Err(error); messages.len()]);
                 }
             }
@@ -103,7 +104,7 @@ impl PubSub for PluggablePubSub {
         &self.features
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         let request = PublishRequest {
             data: message.data,
             pubsub_name: self.name(),
@@ -119,7 +120,7 @@ impl PubSub for PluggablePubSub {
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
-    ) -> Vec<Result<(), BrokerError>> {
+    ) -> Vec<Result<(), BackendError>> {
         if !self.lacks_bulk.load(Ordering::Relaxed) {
             if let Some(outcomes) = self.publish_bulk(topic, &messages).await {
                 return outcomes;
@@ -133,7 +134,7 @@ impl PubSub for PluggablePubSub {
         outcomes
     }
 
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
         let topic = interest.topic.clone();
         let first = PullMessagesRequest {
             topic: Some(Topic {

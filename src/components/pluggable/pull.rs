@@ -13,9 +13,8 @@ use tonic::Status;
 use tonic::codec::Streaming;
 
 use super::connection::{Connection, Failure};
-use crate::components::message::{
-    Acknowledge, BrokerError, Delivery, Intake, Metadata, Settlement,
-};
+use crate::components::BackendError;
+use crate::components::message::{Acknowledge, Delivery, Intake, Metadata, Settlement};
 
 /// How many answers wait to be sent.
 const WAITING: usize = 64;
@@ -76,7 +75,7 @@ impl<P: Protocol> Pull<P> {
         topic: String,
         first: Option<P::Reply>,
         concurrency: usize,
-    ) -> Result<Box<dyn Intake>, BrokerError> {
+    ) -> Result<Box<dyn Intake>, BackendError> {
         let wire = connection.wire().await?;
         let (replies, receiver) = mpsc::channel(WAITING);
         let path = connection.target.service.path(P::METHOD);
@@ -94,14 +93,14 @@ impl<P: Protocol> Pull<P> {
         }))
     }
 
-    fn broken(&self, status: &Status) -> BrokerError {
+    fn broken(&self, status: &Status) -> BackendError {
         self.up.connection.target.failure(status).into()
     }
 }
 
 #[async_trait]
 impl<P: Protocol> Intake for Pull<P> {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
         let event = loop {
             match &mut self.coming {
                 Coming::Opening(opening) => {
@@ -115,7 +114,7 @@ impl<P: Protocol> Intake for Pull<P> {
                 }
             }
         };
-        let ended = || BrokerError::Unavailable("the component ended the stream".to_owned());
+        let ended = || BackendError::Unavailable("the component ended the stream".to_owned());
         let (id, message) = P::read(event.ok_or_else(ended)?);
         let content_type = message.content_type;
         Ok(Delivery {
@@ -157,12 +156,12 @@ struct Reply<P: Protocol> {
 
 #[async_trait]
 impl<P: Protocol> Acknowledge for Reply<P> {
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         let Self { id, up, .. } = *self;
         let reply = P::reply(id, settlement);
         let sent = up.replies.send(reply).await;
         Up::end(up).await;
-        sent.map_err(|_| BrokerError::Unavailable("the stream of the message broke".to_owned()))
+        sent.map_err(|_| BackendError::Unavailable("the stream of the message broke".to_owned()))
     }
 }
 
@@ -199,7 +198,7 @@ fn received<T>(mut receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
     stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
-impl From<Failure> for BrokerError {
+impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
         if failure.is_final() {
             Self::Refused(failure.to_string())

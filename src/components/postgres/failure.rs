@@ -6,6 +6,7 @@ use deadpool_postgres::{PoolError, TimeoutType};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
+use crate::components::BackendError;
 use crate::process::tasks::with_causes;
 
 /// Classes of codes whose messages hold values of rows or of parameters: data, constraints, and
@@ -108,10 +109,14 @@ impl Failure {
             text: format!("{server}: the server closed the connection"),
         }
     }
+}
 
-    /// Whether it would be refused again.
-    pub(in crate::components) fn is_refusal(&self) -> bool {
-        self.outcome == Outcome::Refused
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure.outcome {
+            Outcome::Refused => Self::Refused(failure.text),
+            _ => Self::Unavailable(failure.text),
+        }
     }
 }
 

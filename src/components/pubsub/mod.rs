@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::message::{BrokerError, Intake, Metadata};
+use super::message::{Intake, Metadata};
+use crate::components::BackendError;
 use scopes::TopicScopes;
 
 pub mod in_memory;
@@ -63,14 +64,14 @@ pub trait PubSub: Send + Sync {
     fn features(&self) -> &[Feature];
 
     /// Publishes one message. `Ok` says that the broker has it.
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError>;
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError>;
 
     /// Publishes several, in their order; what became of each.
     async fn publish_all(
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
-    ) -> Vec<Result<(), BrokerError>> {
+    ) -> Vec<Result<(), BackendError>> {
         let mut outcomes = Vec::with_capacity(messages.len());
         for message in messages {
             outcomes.push(self.publish(topic, message).await);
@@ -79,7 +80,7 @@ pub trait PubSub: Send + Sync {
     }
 
     /// Begins to take the messages of a topic.
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError>;
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError>;
 }
 
 /// A component of pub/sub: its broker, and who may use which topic.

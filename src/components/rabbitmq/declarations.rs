@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::link::{Link, Open};
 use super::{broker_error, short};
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 
 /// The code of a declaration that does not fit what is there.
 pub(super) const PRECONDITION_FAILED: u16 = 406;
@@ -58,7 +58,7 @@ pub(in crate::components) struct Declarations<'a> {
 
 impl<'a> Declarations<'a> {
     /// On a new channel.
-    pub(in crate::components) async fn new(link: &'a Link) -> Result<Self, BrokerError> {
+    pub(in crate::components) async fn new(link: &'a Link) -> Result<Self, BackendError> {
         let open = link.open().await?;
         Ok(Self { link, open })
     }
@@ -72,7 +72,7 @@ impl<'a> Declarations<'a> {
     pub(in crate::components) async fn exchange(
         &mut self,
         exchange: &Exchange,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<(), BackendError> {
         let options = ExchangeDeclareOptions {
             durable: exchange.lifetime.is_durable,
             auto_delete: exchange.lifetime.is_auto_deleted,
@@ -91,7 +91,7 @@ impl<'a> Declarations<'a> {
     }
 
     /// Declares a queue.
-    pub(in crate::components) async fn queue(&mut self, queue: &Queue) -> Result<(), BrokerError> {
+    pub(in crate::components) async fn queue(&mut self, queue: &Queue) -> Result<(), BackendError> {
         let options = QueueDeclareOptions {
             durable: queue.lifetime.is_durable,
             exclusive: queue.is_exclusive,
@@ -115,7 +115,7 @@ impl<'a> Declarations<'a> {
         queue: &str,
         exchange: &str,
         routing_key: &str,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<(), BackendError> {
         let bound = self.open.channel.queue_bind(
             short("queue", queue)?,
             short("exchange", exchange)?,
@@ -133,7 +133,7 @@ impl<'a> Declarations<'a> {
         name: &str,
         lifetime: Lifetime,
         declared: lapin::Result<()>,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<(), BackendError> {
         let Err(error) = declared else {
             return Ok(());
         };

@@ -14,9 +14,8 @@ use lapin::{Acker, BasicProperties, Consumer};
 use super::declarations::Declarations;
 use super::link::Open;
 use super::{broker_error, short};
-use crate::components::message::{
-    Acknowledge, BrokerError, Delivery, Intake, Metadata, Settlement,
-};
+use crate::components::BackendError;
+use crate::components::message::{Acknowledge, Delivery, Intake, Metadata, Settlement};
 use crate::components::pauses::Failures;
 
 /// How the messages of a queue are taken.
@@ -43,7 +42,7 @@ pub(in crate::components) struct Consumption {
 pub(in crate::components) async fn take(
     declarations: Declarations<'_>,
     consumption: Consumption,
-) -> Result<Box<dyn Intake>, BrokerError> {
+) -> Result<Box<dyn Intake>, BackendError> {
     let open = declarations.into_channel();
     let failed = |error| broker_error(&format!("queue {:?}", consumption.queue), &error);
     let qos = BasicQosOptions::default();
@@ -81,14 +80,14 @@ struct Settling {
 
 #[async_trait]
 impl Intake for Consuming {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
         let queue = &self.consumption.queue;
         let delivery = match self.consumer.next().await {
             Some(Ok(delivery)) => delivery,
             Some(Err(error)) => return Err(broker_error(&format!("queue {queue:?}"), &error)),
             None => {
                 let text = format!("queue {queue:?} was deleted, or its node has gone");
-                return Err(BrokerError::Unavailable(text));
+                return Err(BackendError::Unavailable(text));
             }
         };
         let content_type = delivery.properties.content_type();
@@ -129,14 +128,14 @@ struct Unsettled {
 }
 
 impl Unsettled {
-    async fn accept(&mut self) -> Result<(), BrokerError> {
+    async fn accept(&mut self) -> Result<(), BackendError> {
         let Some(acker) = self.acker.take() else {
             return Ok(());
         };
         told(acker.ack(BasicAckOptions::default()).await)
     }
 
-    async fn reject(&mut self, requeue: bool) -> Result<(), BrokerError> {
+    async fn reject(&mut self, requeue: bool) -> Result<(), BackendError> {
         let Some(acker) = self.acker.take() else {
             return Ok(());
         };
@@ -146,7 +145,7 @@ impl Unsettled {
 
 #[async_trait]
 impl Acknowledge for Unsettled {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         if let Settlement::Done(_) = settlement {
             self.settling.failures.end();
             return self.accept().await;
@@ -177,10 +176,10 @@ fn nack(requeue: bool) -> BasicNackOptions {
     }
 }
 
-fn told(told: lapin::Result<bool>) -> Result<(), BrokerError> {
+fn told(told: lapin::Result<bool>) -> Result<(), BackendError> {
     match told {
         Ok(true) => Ok(()),
-        Ok(false) => Err(BrokerError::Unavailable(
+        Ok(false) => Err(BackendError::Unavailable(
             "the channel of the message is closed".to_owned(),
         )),
         Err(error) => Err(broker_error("not settled", &error)),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::broker_error;
 use super::server::Server;
 use super::socket::{self, Attempt};
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 
 /// How long a connection may take until it stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,7 +31,7 @@ struct State {
 
 /// The last try.
 struct Failure {
-    error: BrokerError,
+    error: BackendError,
     pause: Duration,
     until: Instant,
 }
@@ -56,7 +56,7 @@ impl Link {
 
     /// Opens a channel, and connects where there is no connection. Soon after a try that failed it
     /// fails without another.
-    pub(in crate::components) async fn open(&self) -> Result<Open, BrokerError> {
+    pub(in crate::components) async fn open(&self) -> Result<Open, BackendError> {
         let connection = self.connection().await?;
         let channel = connection.create_channel().await;
         let channel = channel.map_err(|error| broker_error("no channel", &error))?;
@@ -66,7 +66,7 @@ impl Link {
         })
     }
 
-    async fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+    async fn connection(&self) -> Result<Arc<Connection>, BackendError> {
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection
             && connection.status().connected()
@@ -101,7 +101,7 @@ impl Link {
     }
 }
 
-async fn connect(server: &Arc<Server>) -> Result<Connection, BrokerError> {
+async fn connect(server: &Arc<Server>) -> Result<Connection, BackendError> {
     let mut properties = ConnectionProperties::default();
     if let Some(name) = server.client_name() {
         properties = properties.with_connection_name(name.into());
@@ -123,7 +123,7 @@ async fn connect(server: &Arc<Server>) -> Result<Connection, BrokerError> {
         Err(_) => {
             let seconds = CONNECT_TIMEOUT.as_secs();
             let text = format!("{unavailable}: no answer within {seconds} s");
-            Err(BrokerError::Unavailable(text))
+            Err(BackendError::Unavailable(text))
         }
     }
 }

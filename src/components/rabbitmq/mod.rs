@@ -4,9 +4,8 @@
 //! settings → Server → Link (one connection) → Publisher | Declarations → Consumption → Intake
 //! ```
 
+use crate::components::BackendError;
 use lapin::types::ShortString;
-
-use super::message::BrokerError;
 
 pub(super) mod declarations;
 pub(super) mod intake;
@@ -21,16 +20,16 @@ mod socket;
 const REFUSALS: [u16; 2] = [403, declarations::PRECONDITION_FAILED];
 
 /// What an error of the client means. The texts of the client hold no address.
-fn broker_error(what: &str, error: &lapin::Error) -> BrokerError {
+fn broker_error(what: &str, error: &lapin::Error) -> BackendError {
     let text = format!("{what}: {error}");
     match error.kind() {
         lapin::ErrorKind::AuthProviderError(_) | lapin::ErrorKind::InvalidProtocolVersion(_) => {
-            BrokerError::Refused(text)
+            BackendError::Refused(text)
         }
         lapin::ErrorKind::ProtocolError(error) if REFUSALS.contains(&error.get_id()) => {
-            BrokerError::Refused(text)
+            BackendError::Refused(text)
         }
-        _ => BrokerError::Unavailable(text),
+        _ => BackendError::Unavailable(text),
     }
 }
 
@@ -39,7 +38,7 @@ fn broker_error(what: &str, error: &lapin::Error) -> BrokerError {
 /// # Errors
 ///
 /// More than 255 bytes.
-pub(super) fn short(what: &str, text: &str) -> Result<ShortString, BrokerError> {
+pub(super) fn short(what: &str, text: &str) -> Result<ShortString, BackendError> {
     ShortString::try_new(text)
-        .map_err(|_| BrokerError::Refused(format!("the {what} has more than 255 bytes")))
+        .map_err(|_| BackendError::Refused(format!("the {what} has more than 255 bytes")))
 }

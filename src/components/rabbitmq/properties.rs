@@ -3,7 +3,8 @@
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 
-use crate::components::message::{BrokerError, Metadata};
+use crate::components::BackendError;
+use crate::components::message::Metadata;
 
 /// What a publisher may say of a message, in any case (as in Dapr 1.18).
 pub(in crate::components) fn property<'a>(metadata: &'a Metadata, name: &str) -> Option<&'a str> {
@@ -17,19 +18,19 @@ pub(in crate::components) fn property<'a>(metadata: &'a Metadata, name: &str) ->
 pub(in crate::components) fn lasting(
     mut properties: BasicProperties,
     metadata: &Metadata,
-) -> Result<BasicProperties, BrokerError> {
+) -> Result<BasicProperties, BackendError> {
     if let Some(text) = property(metadata, "ttlInSeconds") {
         let seconds = text.parse::<u32>().ok().filter(|seconds| *seconds > 0);
         let seconds = seconds.ok_or_else(|| {
             let text = "\"ttlInSeconds\" is not a whole number above 0";
-            BrokerError::Refused(text.to_owned())
+            BackendError::Refused(text.to_owned())
         })?;
         let milliseconds = u64::from(seconds) * 1000;
         properties = properties.with_expiration(milliseconds.to_string().into());
     }
     if let Some(text) = property(metadata, "priority") {
         let priority = text.parse::<u32>().map_err(|_| {
-            BrokerError::Refused("\"priority\" is not a whole number from 0 to 255".to_owned())
+            BackendError::Refused("\"priority\" is not a whole number from 0 to 255".to_owned())
         })?;
         let priority = u8::try_from(priority).unwrap_or(u8::MAX);
         properties = properties.with_priority(priority);
@@ -74,7 +75,7 @@ mod tests {
         for wrong in ["0", "-1", "soon", "1s"] {
             let metadata = Metadata::from([("ttlInSeconds".to_owned(), wrong.to_owned())]);
             let refused = lasting(BasicProperties::default(), &metadata);
-            assert!(matches!(refused, Err(BrokerError::Refused(_))), "{wrong}");
+            assert!(matches!(refused, Err(BackendError::Refused(_))), "{wrong}");
         }
     }
 }

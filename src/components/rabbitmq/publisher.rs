@@ -14,7 +14,7 @@ use super::declarations::{Declarations, Exchange};
 use super::link::{Link, Open};
 use super::server::Server;
 use super::{broker_error, short};
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 
 /// How long a message may wait for the broker's word. A broker that is short of memory or disk
 /// says none.
@@ -62,7 +62,7 @@ impl Publisher {
     }
 
     /// Connects, where it is not connected.
-    pub(in crate::components) async fn connect(&self) -> Result<(), BrokerError> {
+    pub(in crate::components) async fn connect(&self) -> Result<(), BackendError> {
         self.open(None).await.map(drop)
     }
 
@@ -72,7 +72,7 @@ impl Publisher {
         &self,
         exchange: Option<&Exchange>,
         publishing: Publishing,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<(), BackendError> {
         let _permit = self.in_flight.acquire().await;
         let until = Instant::now() + CONFIRM_TIMEOUT;
         let publishing = async { confirmed(self.send(exchange, publishing).await?).await };
@@ -83,8 +83,8 @@ impl Publisher {
     pub(in crate::components) async fn publish_all(
         &self,
         exchange: Option<&Exchange>,
-        publishings: Vec<Result<Publishing, BrokerError>>,
-    ) -> Vec<Result<(), BrokerError>> {
+        publishings: Vec<Result<Publishing, BackendError>>,
+    ) -> Vec<Result<(), BackendError>> {
         let mut outcomes = Vec::with_capacity(publishings.len());
         let mut rest = publishings.into_iter();
         loop {
@@ -113,8 +113,8 @@ impl Publisher {
     async fn within<T>(
         &self,
         until: Instant,
-        work: impl Future<Output = Result<T, BrokerError>>,
-    ) -> Result<T, BrokerError> {
+        work: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
         if let Ok(outcome) = timeout_at(until, work).await {
             return outcome;
         }
@@ -122,7 +122,7 @@ impl Publisher {
             *opened = None;
         }
         let seconds = CONFIRM_TIMEOUT.as_secs();
-        Err(BrokerError::Unavailable(format!(
+        Err(BackendError::Unavailable(format!(
             "the broker did not confirm the message within {seconds} s"
         )))
     }
@@ -131,7 +131,7 @@ impl Publisher {
         &self,
         exchange: Option<&Exchange>,
         publishing: Publishing,
-    ) -> Result<PublisherConfirm, BrokerError> {
+    ) -> Result<PublisherConfirm, BackendError> {
         let name = short("topic", exchange.map_or("", |exchange| &exchange.name))?;
         let routing_key = short("routing key", &publishing.routing_key)?;
         let open = self.open(exchange).await?;
@@ -147,13 +147,13 @@ impl Publisher {
     }
 
     /// A channel with confirms, on which the exchange is known to be there.
-    async fn open(&self, exchange: Option<&Exchange>) -> Result<Open, BrokerError> {
+    async fn open(&self, exchange: Option<&Exchange>) -> Result<Open, BackendError> {
         let mut opened = self.opened.lock().await;
         if !matches!(&*opened, Some(opened) if opened.open.channel.status().connected()) {
             *opened = Some(self.reopen().await?);
         }
         let Some(state) = opened.as_mut() else {
-            return Err(BrokerError::Unavailable("no channel".to_owned()));
+            return Err(BackendError::Unavailable("no channel".to_owned()));
         };
         if let Some(exchange) = exchange
             && !state.exchanges.contains(&exchange.name)
@@ -169,7 +169,7 @@ impl Publisher {
         Ok(state.open.clone())
     }
 
-    async fn reopen(&self) -> Result<Opened, BrokerError> {
+    async fn reopen(&self) -> Result<Opened, BackendError> {
         let open = self.link.open().await?;
         let selected = open.channel.confirm_select(ConfirmSelectOptions::default());
         let selected = selected.await;
@@ -181,20 +181,22 @@ impl Publisher {
     }
 }
 
-async fn confirmed(confirm: PublisherConfirm) -> Result<(), BrokerError> {
+async fn confirmed(confirm: PublisherConfirm) -> Result<(), BackendError> {
     match confirm.await {
         Ok(Confirmation::Ack(None)) => Ok(()),
         Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned))) => {
             let reason = &returned.reply_text;
-            Err(BrokerError::Refused(format!("no queue takes it: {reason}")))
+            Err(BackendError::Refused(format!(
+                "no queue takes it: {reason}"
+            )))
         }
-        Ok(Confirmation::Nack(None)) => Err(BrokerError::Unavailable(
+        Ok(Confirmation::Nack(None)) => Err(BackendError::Unavailable(
             "the broker did not take the message".to_owned(),
         )),
-        Ok(Confirmation::NotRequested) => Err(BrokerError::Unavailable(
+        Ok(Confirmation::NotRequested) => Err(BackendError::Unavailable(
             "the broker confirms nothing".to_owned(),
         )),
         // It may be another message for which the channel was closed.
-        Err(error) => Err(BrokerError::Unavailable(format!("not confirmed: {error}"))),
+        Err(error) => Err(BackendError::Unavailable(format!("not confirmed: {error}"))),
     }
 }

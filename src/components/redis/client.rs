@@ -14,8 +14,7 @@ use super::script::Script;
 use super::servers::Servers;
 use super::settings::Settings;
 use super::slots::Slot;
-use crate::components::Error;
-use crate::components::message::BrokerError;
+use crate::components::{BackendError, Error};
 
 /// How often a command follows servers that send it to others.
 const MOST_DETOURS: u32 = 8;
@@ -59,7 +58,7 @@ impl Client {
         &self,
         key: &str,
         wait: Duration,
-    ) -> Result<Connection, BrokerError> {
+    ) -> Result<Connection, BackendError> {
         let slot = Slot::of(key.as_bytes());
         let limit = self.settings.answer_timeout.map(|limit| limit + wait);
         let line = self.servers.line(Some(slot), Confirm::Primary).await?;
@@ -71,7 +70,7 @@ impl Client {
     pub(in crate::components) async fn open_with_pushes(
         &self,
         pushes: Arc<dyn AsyncPushSender>,
-    ) -> Result<Connection, BrokerError> {
+    ) -> Result<Connection, BackendError> {
         let line = self.servers.line(None, Confirm::Primary).await?;
         Ok(line
             .open(self.settings.answer_timeout, Some(pushes))
@@ -83,12 +82,12 @@ impl Client {
         &self,
         command: &Cmd,
         repeat: Repeat,
-    ) -> Result<T, BrokerError> {
+    ) -> Result<T, BackendError> {
         let errands = vec![Errand::new(0, command, repeat)];
         let mut answers = self.answers(errands, Confirm::Primary).await;
         let answer = answers.pop().unwrap_or_else(|| Err(unanswered()))?;
         let parsed = redis::from_redis_value(answer);
-        parsed.map_err(|error| BrokerError::Refused(error.to_string()))
+        parsed.map_err(|error| BackendError::Refused(error.to_string()))
     }
 
     /// The answers to several commands, in their order. Those to one server are sent together.
@@ -96,7 +95,7 @@ impl Client {
         &self,
         commands: &[(Cmd, Repeat)],
         confirm: Confirm,
-    ) -> Vec<Result<Value, BrokerError>> {
+    ) -> Vec<Result<Value, BackendError>> {
         let errands = commands.iter().enumerate();
         let errands = errands.map(|(at, (command, repeat))| Errand::new(at, command, *repeat));
         self.answers(errands.collect(), confirm).await
@@ -131,7 +130,7 @@ impl Client {
         &self,
         mut errands: Vec<Errand<'_>>,
         confirm: Confirm,
-    ) -> Vec<Result<Value, BrokerError>> {
+    ) -> Vec<Result<Value, BackendError>> {
         let mut answers: Vec<_> = errands.iter().map(|_| Err(unanswered())).collect();
         let retries = self.settings.retries;
         // One server alone sends nobody away; it can lack the script.
@@ -182,6 +181,6 @@ impl Client {
 }
 
 /// No errand stays without an answer.
-fn unanswered() -> BrokerError {
-    BrokerError::Unavailable("no answer".to_owned())
+fn unanswered() -> BackendError {
+    BackendError::Unavailable("no answer".to_owned())
 }

@@ -3,7 +3,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use super::hosts::Host;
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 
 /// Errors that another try may heal, beside those that the client knows: no memory, no disk, not
 /// enough replicas.
@@ -21,7 +21,7 @@ pub(in crate::components) fn code(error: &RedisError) -> &str {
 }
 
 /// What an error means. Its text names the server.
-pub(in crate::components) fn failure(error: &RedisError, server: &str) -> BrokerError {
+pub(in crate::components) fn failure(error: &RedisError, server: &str) -> BackendError {
     let text = error.to_string();
     let text = text.split(ARGUMENTS).next().unwrap_or_default();
     let hint = match error.kind() {
@@ -30,9 +30,9 @@ pub(in crate::components) fn failure(error: &RedisError, server: &str) -> Broker
     };
     let text = format!("{server}: {text}{hint}");
     if is_passing(error) {
-        BrokerError::Unavailable(text)
+        BackendError::Unavailable(text)
     } else {
-        BrokerError::Refused(text)
+        BackendError::Refused(text)
     }
 }
 
@@ -50,7 +50,7 @@ impl Unreached {
     }
 }
 
-impl From<Unreached> for BrokerError {
+impl From<Unreached> for BackendError {
     fn from(Unreached { host, error }: Unreached) -> Self {
         failure(&error, &host.to_string())
     }
@@ -121,7 +121,7 @@ impl Miss {
     }
 }
 
-impl From<Miss> for BrokerError {
+impl From<Miss> for BackendError {
     fn from(miss: Miss) -> Self {
         match miss {
             Miss::Unreached(unreached) => unreached.into(),
@@ -201,7 +201,7 @@ mod tests {
             ),
         ] {
             let failed = failure(&server(line), "redis:6379");
-            let found = matches!(failed, BrokerError::Unavailable(_));
+            let found = matches!(failed, BackendError::Unavailable(_));
             assert_eq!(found, is_unavailable, "{line}");
             assert!(failed.to_string().starts_with("redis:6379: "), "{failed}");
         }

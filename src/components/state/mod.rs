@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::BackendError;
 use super::message::Metadata;
 use crate::base::timestamp::rfc3339;
 use key_prefix::KeyPrefix;
@@ -173,6 +174,15 @@ pub enum StateError {
     /// write was done is not known.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl From<BackendError> for StateError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::Refused(text) => Self::Refused(text),
+            BackendError::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
 }
 
 /// What a store can do beside reading and writing.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sidegate::components::BackendError;
 use sidegate::components::catalog::Backend;
-use sidegate::components::message::{BrokerError, Intake, Metadata};
+use sidegate::components::message::{Intake, Metadata};
 use sidegate::components::pubsub::{Feature, Interest, Outgoing, PubSub};
 use sidegate::testing::contract;
 use sidegate::testing::eventually::eventually;
@@ -81,7 +82,7 @@ async fn tells_of_each_of_several_messages_what_became_of_it() {
     let outcomes = broker
         .publish_all("t", vec![message("1"), message("bad"), message("2")])
         .await;
-    let bad = Err(BrokerError::Unavailable("it is bad".to_owned()));
+    let bad = Err(BackendError::Unavailable("it is bad".to_owned()));
     assert_eq!(outcomes, [Ok(()), bad, Ok(())]);
     assert_eq!(world.behaviour.published(), published(&["1", "2"]));
     // Whoever names a message that is none of them is believed in nothing.
@@ -91,7 +92,7 @@ async fn tells_of_each_of_several_messages_what_became_of_it() {
     assert!(outcomes.iter().all(Result::is_err));
     world.behaviour.fails("BulkPublish", Code::Internal, "no");
     let outcomes = broker.publish_all("t", vec![message("4")]).await;
-    let no = BrokerError::Unavailable("no (Internal)".to_owned());
+    let no = BackendError::Unavailable("no (Internal)".to_owned());
     assert_eq!(outcomes, [Err(no)]);
 }
 

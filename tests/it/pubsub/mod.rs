@@ -17,7 +17,7 @@ use sidegate::blocks::metadata::Subscription;
 use sidegate::blocks::subscriptions::streaming::Streams;
 use sidegate::blocks::subscriptions::supervisor::{App, Current, Supervisor};
 use sidegate::blocks::subscriptions::{Message, to_app};
-use sidegate::components::message::BrokerError;
+use sidegate::components::BackendError;
 use sidegate::components::pubsub::Outgoing;
 use sidegate::process::early_stop::EarlyStop;
 use sidegate::process::tasks::{BoxError, Tasks};
@@ -162,7 +162,7 @@ impl Running {
     }
 
     /// Publishes events with these ids, with nothing around them.
-    async fn publish(&self, topic: &str, ids: &[&str]) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, ids: &[&str]) -> Result<(), BackendError> {
         for id in ids {
             let event = json!({
                 "id": id, "source": "s", "type": "t", "specversion": "1.0", "data": id,
@@ -173,7 +173,7 @@ impl Running {
     }
 
     /// Publishes data as it is.
-    async fn publish_data(&self, topic: &str, data: &str) -> Result<(), BrokerError> {
+    async fn publish_data(&self, topic: &str, data: &str) -> Result<(), BackendError> {
         let snapshot = self.registry.snapshot();
         let broker = &snapshot.pubsubs["p"].component.broker;
         let message = Outgoing {

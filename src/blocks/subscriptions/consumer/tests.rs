@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::blocks::cloud_event::content_type::CLOUD_EVENT;
-use crate::components::message::{BrokerError, Intake, Metadata};
+use crate::components::BackendError;
+use crate::components::message::{Intake, Metadata};
 use crate::components::metadata::Reader;
 use crate::components::pubsub::scopes::TopicScopes;
 use crate::components::pubsub::{Feature, Interest, Outgoing, PubSub, PubSubComponent};
@@ -37,16 +38,16 @@ impl PubSub for Broker {
         &[]
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         if self.refuses.load(Ordering::Relaxed) {
-            return Err(BrokerError::Unavailable("no connection".to_owned()));
+            return Err(BackendError::Unavailable("no connection".to_owned()));
         }
         lock(&self.published).push((topic.to_owned(), message));
         Ok(())
     }
 
-    async fn subscribe(&self, _: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
-        Err(BrokerError::Refused(
+    async fn subscribe(&self, _: &Interest) -> Result<Box<dyn Intake>, BackendError> {
+        Err(BackendError::Refused(
             "it only keeps dead letters".to_owned(),
         ))
     }
@@ -100,7 +101,7 @@ struct Told(String, Arc<Mutex<Vec<(String, Settlement)>>>);
 
 #[async_trait]
 impl Acknowledge for Told {
-    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         lock(&self.1).push((self.0, settlement));
         Ok(())
     }

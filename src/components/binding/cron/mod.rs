@@ -8,11 +8,9 @@ use jiff::{Timestamp, Zoned};
 use tokio::time::sleep;
 
 use super::InputBinding;
-use crate::components::Error;
-use crate::components::message::{
-    Acknowledge, BrokerError, Delivery, Intake, Metadata, Settlement,
-};
+use crate::components::message::{Acknowledge, Delivery, Intake, Metadata, Settlement};
 use crate::components::metadata::Reader;
+use crate::components::{BackendError, Error};
 use schedule::Schedule;
 
 mod schedule;
@@ -40,7 +38,7 @@ impl Cron {
 
 #[async_trait]
 impl InputBinding for Cron {
-    async fn read(&self) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn read(&self) -> Result<Box<dyn Intake>, BackendError> {
         let schedule = self.0.clone();
         Ok(Box::new(Ticks {
             last: schedule.now(),
@@ -70,7 +68,7 @@ impl Ticks {
 
 #[async_trait]
 impl Intake for Ticks {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
         let Some(due) = self.due(&self.schedule.now()) else {
             return std::future::pending().await;
         };
@@ -113,7 +111,7 @@ struct Past;
 
 #[async_trait]
 impl Acknowledge for Past {
-    async fn settle(self: Box<Self>, _: Settlement) -> Result<(), BrokerError> {
+    async fn settle(self: Box<Self>, _: Settlement) -> Result<(), BackendError> {
         Ok(())
     }
 }

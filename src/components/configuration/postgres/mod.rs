@@ -5,13 +5,13 @@ mod row;
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
-use super::{Changes, ConfigurationError, ConfigurationStore, Items};
+use super::{Changes, ConfigurationStore, Items};
 use crate::components::message::Metadata;
 use crate::components::metadata::{self, Reader};
 use crate::components::postgres::{
     Database, Failure, Listener, Repeat, Settings, TABLE_ACCEPTED, Table, exists,
 };
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{BackendError, Error, ResolvedComponent};
 use row::Told;
 
 /// The field of a request with the channel.
@@ -80,14 +80,14 @@ impl Postgres {
 
     /// The channels that a request means. A statement of Dapr's would have the name in small
     /// letters, `pg_notify` has it as it is.
-    fn channels(&self, metadata: &Metadata) -> Result<Vec<String>, ConfigurationError> {
+    fn channels(&self, metadata: &Metadata) -> Result<Vec<String>, BackendError> {
         let mut asked = metadata.iter();
         let asked = asked.find(|(name, _)| name.eq_ignore_ascii_case(CHANNEL));
         let asked = asked
             .map(|(_, value)| value)
             .filter(|name| !name.is_empty());
         let Some(name) = self.channel.as_ref().or(asked) else {
-            return Err(ConfigurationError::Refused(format!(
+            return Err(BackendError::Refused(format!(
                 "{CHANNEL:?} is missing in the metadata of the request: the channel that the \
                  trigger of the table notifies"
             )));
@@ -103,12 +103,12 @@ impl Postgres {
 
 #[async_trait]
 impl ConfigurationStore for Postgres {
-    async fn get(&self, keys: &[String], _: &Metadata) -> Result<Items, ConfigurationError> {
+    async fn get(&self, keys: &[String], _: &Metadata) -> Result<Items, BackendError> {
         let mut tries = Database::tries(Repeat::Allowed);
         loop {
             match self.try_get(keys).await {
                 Err(failure) if tries.again(&failure).await => {}
-                outcome => return outcome.map_err(|failure| configuration_error(&failure)),
+                outcome => return Ok(outcome?),
             }
         }
     }
@@ -117,11 +117,10 @@ impl ConfigurationStore for Postgres {
         &self,
         keys: &[String],
         metadata: &Metadata,
-    ) -> Result<Box<dyn Changes>, ConfigurationError> {
+    ) -> Result<Box<dyn Changes>, BackendError> {
         let channels = self.channels(metadata)?;
-        let listener = Listener::open(self.database.settings(), &channels).await;
         Ok(Box::new(Following {
-            listener: listener.map_err(|failure| configuration_error(&failure))?,
+            listener: Listener::open(self.database.settings(), &channels).await?,
             keys: keys.to_vec(),
             table: self.table.name().to_owned(),
         }))
@@ -137,10 +136,9 @@ struct Following {
 
 #[async_trait]
 impl Changes for Following {
-    async fn next(&mut self) -> Result<Items, ConfigurationError> {
+    async fn next(&mut self) -> Result<Items, BackendError> {
         loop {
-            let said = self.listener.next().await;
-            let said = said.map_err(|failure| configuration_error(&failure))?;
+            let said = self.listener.next().await?;
             let Some(Told { table, key, item }) = row::told(&said) else {
                 // What is in it may be a secret.
                 tracing::warn!(
@@ -154,13 +152,5 @@ impl Changes for Following {
                 return Ok(Items::from([(key, item)]));
             }
         }
-    }
-}
-
-fn configuration_error(failure: &Failure) -> ConfigurationError {
-    if failure.is_refusal() {
-        ConfigurationError::Refused(failure.to_string())
-    } else {
-        ConfigurationError::Unavailable(failure.to_string())
     }
 }

@@ -13,9 +13,9 @@ use tracing::{info, warn};
 use super::notices::{self, Notices};
 use super::touched::{Over, Touched};
 use super::{Store, TOGETHER};
+use crate::components::BackendError;
 use crate::components::configuration::seen::Seen;
-use crate::components::configuration::{Changes, ConfigurationError, Items};
-use crate::components::message::BrokerError;
+use crate::components::configuration::{Changes, Items};
 use crate::components::redis::{Connection, failure};
 
 /// How often items are read again where the server tells of their changes. It may stop to tell
@@ -42,10 +42,7 @@ pub(super) struct Following {
 
 impl Following {
     /// Follows these keys; where there are none, every key. What changes from now on is told.
-    pub(super) async fn open(
-        store: Arc<Store>,
-        keys: &[String],
-    ) -> Result<Self, ConfigurationError> {
+    pub(super) async fn open(store: Arc<Store>, keys: &[String]) -> Result<Self, BackendError> {
         let notices = notices::of(&store).await?;
         let touched = Arc::new(Touched::new(store.client.database()));
         let line = listen(&store, keys, &touched).await?;
@@ -69,13 +66,13 @@ impl Following {
     }
 
     /// Those of touched keys that are other than before.
-    async fn read_touched(&mut self, keys: &[String]) -> Result<Items, ConfigurationError> {
+    async fn read_touched(&mut self, keys: &[String]) -> Result<Items, BackendError> {
         let items = self.store.read(keys).await?;
         Ok(self.seen.changed_among(keys, items))
     }
 
     /// All that is other than before.
-    async fn read_all(&mut self) -> Result<Items, ConfigurationError> {
+    async fn read_all(&mut self) -> Result<Items, BackendError> {
         self.read_at = Instant::now() + self.pace;
         if let Some(line) = &mut self.line {
             let alive = is_alive(line).await;
@@ -88,7 +85,7 @@ impl Following {
 
 #[async_trait]
 impl Changes for Following {
-    async fn next(&mut self) -> Result<Items, ConfigurationError> {
+    async fn next(&mut self) -> Result<Items, BackendError> {
         loop {
             let touched = tokio::select! {
                 touched = self.touched.next() => Some(touched),
@@ -112,7 +109,7 @@ async fn listen(
     store: &Store,
     keys: &[String],
     touched: &Arc<Touched>,
-) -> Result<Option<Connection>, ConfigurationError> {
+) -> Result<Option<Connection>, BackendError> {
     if store.client.is_cluster() {
         return Ok(None);
     }
@@ -124,15 +121,15 @@ async fn listen(
     let pushes: Arc<dyn AsyncPushSender> = Arc::new(take_in);
     let mut line = match store.client.open_with_pushes(pushes).await {
         Ok(line) => line,
-        Err(BrokerError::Refused(_)) => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(BackendError::Refused(_)) => return Ok(None),
+        Err(error) => return Err(error),
     };
     let subscribed = subscribe(&mut line, keys, touched).await;
     match subscribed.map_err(|error| failure(&error, line.server())) {
         Ok(()) => Ok(Some(line)),
         // As where the account may not listen to these channels.
-        Err(BrokerError::Refused(_)) => Ok(None),
-        Err(error) => Err(error.into()),
+        Err(BackendError::Refused(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -157,8 +154,8 @@ async fn is_alive(line: &mut Connection) -> Result<(), RedisError> {
     asked.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
-fn lost(store: &Store, over: Over) -> ConfigurationError {
-    ConfigurationError::Unavailable(format!("{}: {over}", store.client.server()))
+fn lost(store: &Store, over: Over) -> BackendError {
+    BackendError::Unavailable(format!("{}: {over}", store.client.server()))
 }
 
 /// Says once how changes come to be known, where it is not at once.

@@ -15,11 +15,11 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 
-use super::{Changes, ConfigurationError, ConfigurationStore, Item, Items};
-use crate::components::message::{BrokerError, Metadata};
+use super::{Changes, ConfigurationStore, Item, Items};
+use crate::components::message::Metadata;
 use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Confirm, Repeat, Settings};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{BackendError, Error, ResolvedComponent};
 use following::Following;
 
 mod following;
@@ -72,7 +72,7 @@ impl RedisItems {
 
 #[async_trait]
 impl ConfigurationStore for RedisItems {
-    async fn get(&self, keys: &[String], _: &Metadata) -> Result<Items, ConfigurationError> {
+    async fn get(&self, keys: &[String], _: &Metadata) -> Result<Items, BackendError> {
         self.0.get(keys).await
     }
 
@@ -80,7 +80,7 @@ impl ConfigurationStore for RedisItems {
         &self,
         keys: &[String],
         _: &Metadata,
-    ) -> Result<Box<dyn Changes>, ConfigurationError> {
+    ) -> Result<Box<dyn Changes>, BackendError> {
         let following = Following::open(Arc::clone(&self.0), keys).await?;
         Ok(Box::new(following))
     }
@@ -88,7 +88,7 @@ impl ConfigurationStore for RedisItems {
 
 impl Store {
     /// The items of these keys that are there; of no keys, every item.
-    async fn get(&self, keys: &[String]) -> Result<Items, ConfigurationError> {
+    async fn get(&self, keys: &[String]) -> Result<Items, BackendError> {
         if keys.is_empty() {
             let keys: Vec<_> = self.keys().await?.into_iter().collect();
             return self.read(&keys).await;
@@ -96,7 +96,7 @@ impl Store {
         self.read(keys).await
     }
 
-    async fn read(&self, keys: &[String]) -> Result<Items, ConfigurationError> {
+    async fn read(&self, keys: &[String]) -> Result<Items, BackendError> {
         let mut items = Items::new();
         for some in keys.chunks(TOGETHER) {
             let values = if self.client.is_cluster() {
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Values that several servers have.
-    async fn values_of_cluster(&self, keys: &[String]) -> Result<Vec<Value>, ConfigurationError> {
+    async fn values_of_cluster(&self, keys: &[String]) -> Result<Vec<Value>, BackendError> {
         let get = |key: &String| {
             let mut command = redis::cmd("GET");
             command.arg(key);
@@ -127,17 +127,17 @@ impl Store {
         let values = answers.into_iter().map(|answer| match answer {
             Ok(redis::Value::BulkString(value)) => Ok(Some(value)),
             Ok(_) => Ok(None),
-            Err(BrokerError::Refused(text)) if text.contains("WRONGTYPE") => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(BackendError::Refused(text)) if text.contains("WRONGTYPE") => Ok(None),
+            Err(error) => Err(error),
         });
         values.collect()
     }
 
     /// All keys of the database that are texts.
-    async fn keys(&self) -> Result<BTreeSet<String>, ConfigurationError> {
+    async fn keys(&self) -> Result<BTreeSet<String>, BackendError> {
         if self.client.is_cluster() {
             let text = "a cluster does not list its keys: name those wanted".to_owned();
-            return Err(ConfigurationError::Refused(text));
+            return Err(BackendError::Refused(text));
         }
         let mut keys = BTreeSet::new();
         let mut cursor = 0_u64;
@@ -154,7 +154,7 @@ impl Store {
             if keys.len() > MOST_KEYS {
                 let text =
                     format!("the database has more than {MOST_KEYS} keys: name those wanted");
-                return Err(ConfigurationError::Refused(text));
+                return Err(BackendError::Refused(text));
             }
             if cursor == 0 {
                 return Ok(keys);
@@ -171,15 +171,6 @@ fn item(text: &str) -> Item {
         value: part(),
         version: part(),
         metadata: Metadata::new(),
-    }
-}
-
-impl From<BrokerError> for ConfigurationError {
-    fn from(error: BrokerError) -> Self {
-        match error {
-            BrokerError::Refused(text) => Self::Refused(text),
-            BrokerError::Unavailable(text) => Self::Unavailable(text),
-        }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Store;
-use crate::components::configuration::ConfigurationError;
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 use crate::components::redis::Repeat;
 
 /// The setting of the server.
@@ -27,7 +26,7 @@ pub(super) enum Notices {
 }
 
 /// Asks a server.
-pub(super) async fn of(store: &Store) -> Result<Notices, ConfigurationError> {
+pub(super) async fn of(store: &Store) -> Result<Notices, BackendError> {
     if store.client.is_cluster() {
         // One server would speak for itself only.
         return Ok(Notices::Unknown);
@@ -38,8 +37,8 @@ pub(super) async fn of(store: &Store) -> Result<Notices, ConfigurationError> {
     let answer: BTreeMap<String, String> = match asked {
         Ok(answer) => answer,
         // Not allowed to ask, as where somebody else runs the server.
-        Err(BrokerError::Refused(_)) => return Ok(Notices::Unknown),
-        Err(error) => return Err(error.into()),
+        Err(BackendError::Refused(_)) => return Ok(Notices::Unknown),
+        Err(error) => return Err(error),
     };
     Ok(match answer.get(SETTING) {
         None => Notices::Unknown,

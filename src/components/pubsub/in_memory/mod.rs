@@ -17,7 +17,8 @@ use tracing::warn;
 
 use self::queue::{Queue, Reserved, Stored};
 use super::{Feature, Interest, Outgoing, PubSub};
-use crate::components::message::{Acknowledge, BrokerError, Delivery, Intake, Settlement};
+use crate::components::BackendError;
+use crate::components::message::{Acknowledge, Delivery, Intake, Settlement};
 
 mod pattern;
 mod queue;
@@ -62,12 +63,12 @@ impl PubSub for InMemory {
         &[Feature::SubscribeWildcards]
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         let queues = self.queues();
         let matching = || queues.iter().filter(|queue| queue.wants(topic));
         // Nobody else adds messages while the queues are held, so that all take it or none.
         if matching().any(|queue| queue.is_full(CAPACITY)) {
-            return Err(BrokerError::Unavailable(format!(
+            return Err(BackendError::Unavailable(format!(
                 "{CAPACITY} messages of topic {topic:?} wait already"
             )));
         }
@@ -81,7 +82,7 @@ impl PubSub for InMemory {
         Ok(())
     }
 
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
         let mut queues = self.queues();
         let found = queues.iter().find(|queue| queue.topic() == interest.topic);
         let queue = match found {
@@ -116,7 +117,7 @@ impl Drop for Reader {
 
 #[async_trait]
 impl Intake for Reader {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
         loop {
             let due = match self.queue.take(Instant::now()) {
                 Ok(reserved) => return Ok(delivery(&self.queue, reserved)),
@@ -162,7 +163,7 @@ struct HandedOut {
 
 #[async_trait]
 impl Acknowledge for HandedOut {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         if let Some(reserved) = self.reserved.take() {
             match settlement {
                 Settlement::Done(_) => self.queue.done(),

@@ -107,7 +107,7 @@ async fn a_full_queue_refuses_and_drops_nothing() {
         publish(&broker, "t", &[&number.to_string()]).await;
     }
     let refused = broker.publish("t", message("x")).await;
-    assert!(matches!(refused, Err(BrokerError::Unavailable(_))));
+    assert!(matches!(refused, Err(BackendError::Unavailable(_))));
     // What is being dealt with takes its room until it is dealt with.
     let (_, delivery) = next(&mut intake).await;
     assert!(broker.publish("t", message("x")).await.is_err());

@@ -12,11 +12,11 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Feature, Interest, Outgoing, PubSub};
-use crate::components::Error;
-use crate::components::message::{BrokerError, Intake};
+use crate::components::message::Intake;
 use crate::components::metadata::Reader;
 use crate::components::nats::connection::{Nats, is_refusal, is_subject};
 use crate::components::nats::intake::{Consumption, take};
+use crate::components::{BackendError, Error};
 use settings::Settings;
 
 mod settings;
@@ -52,16 +52,16 @@ impl JetStream {
         &self,
         subject: &str,
         message: Outgoing,
-    ) -> Result<PublishAckFuture, BrokerError> {
+    ) -> Result<PublishAckFuture, BackendError> {
         if !is_subject(subject) {
             let text = format!("{subject:?} is no subject without wildcards");
-            return Err(BrokerError::Refused(text));
+            return Err(BackendError::Refused(text));
         }
         let mut publish = PublishMessage::build().payload(message.data);
         if let Some(id) = message.metadata.get(MESSAGE_ID) {
             if id.contains(|c: char| c.is_control()) {
                 let text = format!("{MESSAGE_ID:?} holds a control character");
-                return Err(BrokerError::Refused(text));
+                return Err(BackendError::Refused(text));
             }
             publish = publish.message_id(id);
         }
@@ -69,7 +69,7 @@ impl JetStream {
         sent.await.map_err(|error| publish_error(subject, &error))
     }
 
-    async fn consumer(&self, topic: &str) -> Result<PullConsumer, BrokerError> {
+    async fn consumer(&self, topic: &str) -> Result<PullConsumer, BackendError> {
         let stream = match &self.settings.stream {
             Some(stream) => stream.clone(),
             None => self.stream_of(topic).await?,
@@ -91,14 +91,14 @@ impl JetStream {
         })
     }
 
-    async fn stream_of(&self, topic: &str) -> Result<String, BrokerError> {
+    async fn stream_of(&self, topic: &str) -> Result<String, BackendError> {
         let found = self.nats.context.stream_by_subject(topic).await;
         found.map_err(|error| {
             use async_nats::jetstream::context::GetStreamByNameErrorKind as Kind;
             match error.kind() {
-                Kind::NotFound => BrokerError::Refused(no_stream(topic)),
-                Kind::InvalidSubject => BrokerError::Refused(format!("{topic:?} is no subject")),
-                _ => BrokerError::Unavailable(format!("no stream for {topic:?}: {error}")),
+                Kind::NotFound => BackendError::Refused(no_stream(topic)),
+                Kind::InvalidSubject => BackendError::Refused(format!("{topic:?} is no subject")),
+                _ => BackendError::Unavailable(format!("no stream for {topic:?}: {error}")),
             }
         })
     }
@@ -110,7 +110,7 @@ impl PubSub for JetStream {
         &[]
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         let until = Instant::now() + ANSWER_TIMEOUT;
         let answer = within(until, self.send(topic, message)).await?;
         within(until, answered(topic, answer)).await
@@ -120,7 +120,7 @@ impl PubSub for JetStream {
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
-    ) -> Vec<Result<(), BrokerError>> {
+    ) -> Vec<Result<(), BackendError>> {
         let mut outcomes = Vec::with_capacity(messages.len());
         let mut rest = messages.into_iter();
         loop {
@@ -137,7 +137,7 @@ impl PubSub for JetStream {
         }
     }
 
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
         let topic = &interest.topic;
         let consumer = self.consumer(topic).await?;
         let consumption = Consumption {
@@ -152,7 +152,7 @@ impl PubSub for JetStream {
     }
 }
 
-async fn answered(subject: &str, answer: PublishAckFuture) -> Result<(), BrokerError> {
+async fn answered(subject: &str, answer: PublishAckFuture) -> Result<(), BackendError> {
     let answered = answer.await.map(drop);
     answered.map_err(|error| publish_error(subject, &error))
 }
@@ -160,28 +160,28 @@ async fn answered(subject: &str, answer: PublishAckFuture) -> Result<(), BrokerE
 async fn outcome(
     until: Instant,
     subject: &str,
-    sent: Result<PublishAckFuture, BrokerError>,
-) -> Result<(), BrokerError> {
+    sent: Result<PublishAckFuture, BackendError>,
+) -> Result<(), BackendError> {
     within(until, answered(subject, sent?)).await
 }
 
 /// The outcome of work that ends in time. Without a connection the client keeps what it is given.
 async fn within<T>(
     until: Instant,
-    work: impl Future<Output = Result<T, BrokerError>>,
-) -> Result<T, BrokerError> {
+    work: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
     timeout_at(until, work).await.unwrap_or_else(|_| {
         let seconds = ANSWER_TIMEOUT.as_secs();
         let text = format!("the server did not answer within {seconds} s");
-        Err(BrokerError::Unavailable(text))
+        Err(BackendError::Unavailable(text))
     })
 }
 
-fn publish_error(subject: &str, error: &PublishError) -> BrokerError {
+fn publish_error(subject: &str, error: &PublishError) -> BackendError {
     match error.kind() {
-        PublishErrorKind::StreamNotFound => BrokerError::Refused(no_stream(subject)),
-        PublishErrorKind::MaxPayloadExceeded => BrokerError::Refused(error.to_string()),
-        _ => BrokerError::Unavailable(error.to_string()),
+        PublishErrorKind::StreamNotFound => BackendError::Refused(no_stream(subject)),
+        PublishErrorKind::MaxPayloadExceeded => BackendError::Refused(error.to_string()),
+        _ => BackendError::Unavailable(error.to_string()),
     }
 }
 
@@ -189,10 +189,10 @@ fn no_stream(subject: &str) -> String {
     format!("no stream takes the subject {subject:?}; make one, which keeps its messages")
 }
 
-fn by(is_refused: bool, text: String) -> BrokerError {
+fn by(is_refused: bool, text: String) -> BackendError {
     if is_refused {
-        BrokerError::Refused(text)
+        BackendError::Refused(text)
     } else {
-        BrokerError::Unavailable(text)
+        BackendError::Unavailable(text)
     }
 }

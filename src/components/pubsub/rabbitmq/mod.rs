@@ -9,8 +9,7 @@ use lapin::{BasicProperties, ExchangeKind};
 use tracing::warn;
 
 use super::{Feature, Interest, Outgoing, PubSub};
-use crate::components::Error;
-use crate::components::message::{BrokerError, Intake, Metadata};
+use crate::components::message::{Intake, Metadata};
 use crate::components::metadata::Reader;
 use crate::components::rabbitmq::declarations::{Declarations, Exchange, Lifetime, Queue};
 use crate::components::rabbitmq::intake::{Consumption, take};
@@ -19,6 +18,7 @@ use crate::components::rabbitmq::properties::{headers, lasting, property};
 use crate::components::rabbitmq::publisher::{Publisher, Publishing};
 use crate::components::rabbitmq::server::Server;
 use crate::components::rabbitmq::short;
+use crate::components::{BackendError, Error};
 use settings::Settings;
 
 mod settings;
@@ -74,7 +74,7 @@ impl RabbitMq {
         &self,
         declarations: &mut Declarations<'_>,
         queue: &str,
-    ) -> Result<String, BrokerError> {
+    ) -> Result<String, BackendError> {
         let lifetime = Lifetime {
             // As in Dapr 1.18, whatever the other queues are.
             is_durable: true,
@@ -100,7 +100,7 @@ impl RabbitMq {
         Ok(exchange)
     }
 
-    fn publishing(&self, message: Outgoing) -> Result<Publishing, BrokerError> {
+    fn publishing(&self, message: Outgoing) -> Result<Publishing, BackendError> {
         let mut properties = of_publisher(&message.metadata)?;
         if properties.expiration().is_none()
             && let Some(ttl) = self.settings.ttl
@@ -125,7 +125,7 @@ impl PubSub for RabbitMq {
         &[Feature::MessageTtl]
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         let publishing = self.publishing(message)?;
         self.publisher
             .publish(Some(&self.exchange(topic)), publishing)
@@ -136,7 +136,7 @@ impl PubSub for RabbitMq {
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
-    ) -> Vec<Result<(), BrokerError>> {
+    ) -> Vec<Result<(), BackendError>> {
         let publishings = messages.into_iter().map(|one| self.publishing(one));
         let publishings = publishings.collect();
         self.publisher
@@ -144,7 +144,7 @@ impl PubSub for RabbitMq {
             .await
     }
 
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
         let subscription = Subscription::read(interest, &self.settings)?;
         let mut declarations = Declarations::new(&self.link).await?;
         declarations
@@ -184,7 +184,7 @@ impl PubSub for RabbitMq {
 }
 
 /// The properties that the metadata of a message give it.
-fn of_publisher(metadata: &Metadata) -> Result<BasicProperties, BrokerError> {
+fn of_publisher(metadata: &Metadata) -> Result<BasicProperties, BackendError> {
     let text = |name| {
         property(metadata, name)
             .map(|value| short(name, value))

@@ -5,7 +5,7 @@ use lapin::types::AMQPValue;
 use super::Interest;
 use super::settings::{Arguments, Settings};
 use crate::base::truthy::is_truthy;
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 use crate::components::rabbitmq::properties::property;
 
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn read(interest: &Interest, settings: &Settings) -> Result<Self, BrokerError> {
+    pub(super) fn read(interest: &Interest, settings: &Settings) -> Result<Self, BackendError> {
         let said = |name| property(&interest.metadata, name);
         let mut arguments = settings.length_limits();
         let queue_type = match said("queueType") {
@@ -52,13 +52,13 @@ impl Subscription {
     }
 }
 
-fn number(name: &str, text: &str) -> Result<u32, BrokerError> {
+fn number(name: &str, text: &str) -> Result<u32, BackendError> {
     let number = text.parse();
     number.map_err(|_| refused(name, "a whole number from 0 to 4294967295"))
 }
 
-fn refused(name: &str, accepted: &str) -> BrokerError {
-    BrokerError::Refused(format!(
+fn refused(name: &str, accepted: &str) -> BackendError {
+    BackendError::Refused(format!(
         "{name:?} in the metadata of the subscription is not {accepted}"
     ))
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::super::settings::tests::read as settings;
     use super::*;
 
-    fn read(metadata: &[(&str, &str)]) -> Result<Subscription, BrokerError> {
+    fn read(metadata: &[(&str, &str)]) -> Result<Subscription, BackendError> {
         let settings = settings(&[("maxLen", "10"), ("consumerID", "c")]).unwrap();
         let metadata = metadata.iter();
         let interest = Interest {
@@ -121,7 +121,7 @@ mod tests {
             ("maxLen", "-1"),
         ] {
             let refused = read(&[(name, value)]);
-            assert!(matches!(refused, Err(BrokerError::Refused(_))), "{name}");
+            assert!(matches!(refused, Err(BackendError::Refused(_))), "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::settings::StreamSettings;
 use super::shelf::Held;
 use super::{millis, text};
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 use crate::components::redis::{Client, Connection, Repeat, code, failure};
 
 /// How long a consumer without messages may be silent before it counts as gone. One that lives is
@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// Makes the stream and the group where they are not there, from the first message on.
-    pub(super) async fn create(&self) -> Result<(), BrokerError> {
+    pub(super) async fn create(&self) -> Result<(), BackendError> {
         let mut command = redis::cmd("XGROUP");
         command
             .arg("CREATE")
@@ -70,7 +70,7 @@ impl Group {
         command.arg("0").arg("MKSTREAM");
         let created: Result<(), _> = self.client.ask(&command, Repeat::Allowed).await;
         match created {
-            Err(BrokerError::Refused(text)) if text.contains("BUSYGROUP") => Ok(()),
+            Err(BackendError::Refused(text)) if text.contains("BUSYGROUP") => Ok(()),
             created => created,
         }
     }
@@ -126,7 +126,7 @@ impl Group {
     }
 
     /// Messages are dealt with.
-    pub(super) async fn acknowledge(&self, ids: &[String]) -> Result<(), BrokerError> {
+    pub(super) async fn acknowledge(&self, ids: &[String]) -> Result<(), BackendError> {
         let mut command = redis::cmd("XACK");
         command.arg(&self.topic).arg(&self.settings.group).arg(ids);
         self.client.ask(&command, Repeat::Allowed).await
@@ -137,7 +137,7 @@ impl Group {
         &self,
         ids: &[String],
         idle: Duration,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<(), BackendError> {
         let mut command = redis::cmd("XCLAIM");
         command.arg(&self.topic).arg(&self.settings.group);
         command.arg(&self.consumer).arg(0).arg(ids);
@@ -156,7 +156,7 @@ impl Group {
         self.remove(Duration::MAX, &self.consumer).await;
     }
 
-    async fn give_back_all(&self, idle: Duration) -> Result<(), BrokerError> {
+    async fn give_back_all(&self, idle: Duration) -> Result<(), BackendError> {
         let mut from = "-".to_owned();
         loop {
             let mut command = redis::cmd("XPENDING");
@@ -173,7 +173,7 @@ impl Group {
         }
     }
 
-    async fn give_back_free(&self, ids: Vec<String>, idle: Duration) -> Result<(), BrokerError> {
+    async fn give_back_free(&self, ids: Vec<String>, idle: Duration) -> Result<(), BackendError> {
         let is_free = |id: &String| !self.held.has(id);
         let free: Vec<_> = ids.into_iter().filter(is_free).collect();
         if free.is_empty() {
@@ -209,7 +209,7 @@ pub(super) enum Failed {
     /// The group is not there, or not any more.
     NoGroup,
     /// The connection is of no use any more, or the server refuses.
-    Broken(BrokerError),
+    Broken(BackendError),
 }
 
 async fn send(command: &Cmd, connection: &mut Connection) -> Result<Value, Failed> {

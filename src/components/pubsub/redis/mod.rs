@@ -20,10 +20,10 @@ use redis::{Cmd, Value};
 
 use super::{Feature, Interest, Outgoing, PubSub};
 use crate::base::environment::Environment;
-use crate::components::message::{BrokerError, Intake};
+use crate::components::message::Intake;
 use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Confirm, Repeat, Settings};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{BackendError, Error, ResolvedComponent};
 use group::Group;
 use settings::{StreamSettings, Trim};
 use subscription::Subscription;
@@ -87,7 +87,7 @@ impl PubSub for RedisStreams {
         &[]
     }
 
-    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BrokerError> {
+    async fn publish(&self, topic: &str, message: Outgoing) -> Result<(), BackendError> {
         let command = add(topic, &message, self.settings.trim);
         self.client.ask(&command, Repeat::Allowed).await
     }
@@ -96,7 +96,7 @@ impl PubSub for RedisStreams {
         &self,
         topic: &str,
         messages: Vec<Outgoing>,
-    ) -> Vec<Result<(), BrokerError>> {
+    ) -> Vec<Result<(), BackendError>> {
         let commands: Vec<_> = messages
             .iter()
             .map(|message| (add(topic, message, self.settings.trim), Repeat::Allowed))
@@ -105,7 +105,7 @@ impl PubSub for RedisStreams {
         answers.into_iter().map(|answer| answer.map(drop)).collect()
     }
 
-    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BrokerError> {
+    async fn subscribe(&self, interest: &Interest) -> Result<Box<dyn Intake>, BackendError> {
         let group = self.group(&interest.topic);
         Ok(Box::new(Subscription::open(group).await?))
     }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::entry::{self, Entry, START};
 use super::group::{Failed, Group};
 use super::shelf::{Hold, Shelf, Waiting};
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 use crate::components::redis::Connection;
 
 /// How long the server waits for a message before it answers that there is none.
@@ -156,7 +156,7 @@ impl Reader {
     }
 
     /// Puts messages on the shelf, but those that are held already.
-    async fn put(&self, entries: Vec<Entry>, since: Instant) -> Result<(), BrokerError> {
+    async fn put(&self, entries: Vec<Entry>, since: Instant) -> Result<(), BackendError> {
         let mut trimmed = Vec::new();
         for entry in entries {
             let Some(content) = entry.content else {

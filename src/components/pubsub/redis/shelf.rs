@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::entry::Content;
-use crate::components::message::BrokerError;
+use crate::components::BackendError;
 
 /// Ids of messages that are here or with the app.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ pub(super) struct Shelf {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    ended: Option<BrokerError>,
+    ended: Option<BackendError>,
     /// Places of messages that failed, with the time at which they are free again.
     cooling: VecDeque<(Instant, OwnedSemaphorePermit)>,
     /// From when on all that is not settled is read again.
@@ -109,13 +109,13 @@ impl Shelf {
     }
 
     /// The reader ended.
-    pub(super) fn end(&self, error: BrokerError) {
+    pub(super) fn end(&self, error: BackendError) {
         self.state().ended = Some(error);
         self.filled.notify_one();
     }
 
     /// The next message, if one is there, or why no more come.
-    pub(super) fn next(&self) -> Option<Result<Waiting, BrokerError>> {
+    pub(super) fn next(&self) -> Option<Result<Waiting, BackendError>> {
         let mut state = self.state();
         if let Some(message) = state.waiting.pop_front() {
             return Some(Ok(message));
@@ -209,7 +209,7 @@ mod tests {
         let next = shelf.next().unwrap().unwrap();
         assert_eq!(next.hold.id, "2-0");
         assert!(shelf.next().is_none());
-        shelf.end(BrokerError::Refused("e".to_owned()));
+        shelf.end(BackendError::Refused("e".to_owned()));
         assert!(shelf.next().unwrap().is_err());
     }
 

@@ -10,7 +10,8 @@ use tracing::debug;
 use super::group::Group;
 use super::reader::{Reader, WAIT};
 use super::shelf::{Hold, Shelf, Waiting};
-use crate::components::message::{Acknowledge, BrokerError, Delivery, Intake, Settlement};
+use crate::components::BackendError;
+use crate::components::message::{Acknowledge, Delivery, Intake, Settlement};
 
 /// Messages of a topic as they come.
 pub(super) struct Subscription {
@@ -21,7 +22,7 @@ pub(super) struct Subscription {
 }
 
 impl Subscription {
-    pub(super) async fn open(group: Arc<Group>) -> Result<Self, BrokerError> {
+    pub(super) async fn open(group: Arc<Group>) -> Result<Self, BackendError> {
         group.create().await?;
         let connection = group.client.open(&group.topic, WAIT).await?;
         let shelf = Arc::new(Shelf::new(group.settings.depth));
@@ -58,7 +59,7 @@ impl Subscription {
 
 #[async_trait]
 impl Intake for Subscription {
-    async fn next(&mut self) -> Result<Delivery, BrokerError> {
+    async fn next(&mut self) -> Result<Delivery, BackendError> {
         loop {
             match self.shelf.next() {
                 Some(Ok(message)) if self.is_stale(&message) => {
@@ -126,7 +127,7 @@ impl Receipt {
 
 #[async_trait]
 impl Acknowledge for Receipt {
-    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BrokerError> {
+    async fn settle(mut self: Box<Self>, settlement: Settlement) -> Result<(), BackendError> {
         match settlement {
             Settlement::Done(_) => {
                 let Some(hold) = self.hold.take() else {

@@ -21,7 +21,7 @@ use super::{Feature, Get, Item, Operation, StateError, StateStore};
 use crate::components::message::Metadata;
 use crate::components::metadata::Reader;
 use crate::components::postgres::{Connection, Database, Failure, Repeat, Settings};
-use crate::components::{Error, ResolvedComponent};
+use crate::components::{BackendError, Error, ResolvedComponent};
 use cleanup::Cleanup;
 pub use layout::Version;
 use layout::{Layout, Tables};
@@ -141,7 +141,7 @@ impl Postgres {
         loop {
             match self.try_write(operation).await {
                 Err(failure) if tries.again(&failure).await => {}
-                Err(failure) => return Err(state_error(&failure)),
+                Err(failure) => return Err(state_error(failure)),
                 Ok(written) => return written.into(),
             }
         }
@@ -172,7 +172,7 @@ impl StateStore for Postgres {
         loop {
             match self.try_get(&get.key).await {
                 Err(failure) if tries.again(&failure).await => {}
-                outcome => return outcome.map_err(|failure| state_error(&failure)),
+                outcome => return outcome.map_err(state_error),
             }
         }
     }
@@ -187,7 +187,7 @@ impl StateStore for Postgres {
         let items = loop {
             match self.try_get_all(&keys).await {
                 Err(failure) if tries.again(&failure).await => {}
-                outcome => break outcome.map_err(|failure| state_error(&failure)),
+                outcome => break outcome.map_err(state_error),
             }
         };
         let of_key = |key: &&str| match &items {
@@ -217,7 +217,7 @@ impl StateStore for Postgres {
                 Err(failure) if Database::tries(repeat(operation)).again(&failure).await => {
                     self.write_again(operation).await
                 }
-                Err(failure) => Err(state_error(&failure)),
+                Err(failure) => Err(state_error(failure)),
             });
         }
         outcomes
@@ -242,17 +242,13 @@ impl StateStore for Postgres {
         loop {
             match self.try_transact(&operations).await {
                 Err(failure) if tries.again(&failure).await => {}
-                Err(failure) => return Err(state_error(&failure)),
+                Err(failure) => return Err(state_error(failure)),
                 Ok(written) => return written.into(),
             }
         }
     }
 }
 
-fn state_error(failure: &Failure) -> StateError {
-    if failure.is_refusal() {
-        StateError::Refused(failure.to_string())
-    } else {
-        StateError::Unavailable(failure.to_string())
-    }
+fn state_error(failure: Failure) -> StateError {
+    BackendError::from(failure).into()
 }

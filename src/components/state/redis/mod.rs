@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use redis::Cmd;
 
 use super::{Condition, Consistency, Feature, Get, Item, Operation, StateError, StateStore, Ttl};
-use crate::components::message::BrokerError;
 use crate::components::metadata::Reader;
 use crate::components::redis::{Client, Confirm, Repeat, Script, Settings};
 use crate::components::{Error, ResolvedComponent};
@@ -191,14 +190,5 @@ fn confirm(operations: &[Operation]) -> Confirm {
         Confirm::Replicas
     } else {
         Confirm::Primary
-    }
-}
-
-impl From<BrokerError> for StateError {
-    fn from(error: BrokerError) -> Self {
-        match error {
-            BrokerError::Refused(text) => Self::Refused(text),
-            BrokerError::Unavailable(text) => Self::Unavailable(text),
-        }
     }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use redis::{Cmd, Value};
 
 use super::super::{ETag, Get, Item, StateError, ends_at};
-use crate::components::message::{BrokerError, Metadata};
+use crate::components::BackendError;
+use crate::components::message::Metadata;
 use crate::components::redis::{Client, Confirm, Repeat};
 
 /// The code of the server where a key is no hash.
@@ -34,10 +35,10 @@ impl Ends {
     }
 
     /// Whether an answer says for the first time that the server is old.
-    fn learns(&self, answer: &Result<Value, BrokerError>) -> bool {
+    fn learns(&self, answer: &Result<Value, BackendError>) -> bool {
         let is_unknown = matches!(
             answer,
-            Err(BrokerError::Refused(text)) if text.contains("unknown command")
+            Err(BackendError::Refused(text)) if text.contains("unknown command")
         );
         is_unknown && !self.is_old.swap(true, Ordering::Relaxed)
     }
@@ -78,7 +79,7 @@ pub(super) async fn get_all(
             continue;
         };
         items.push(match (fields, end) {
-            (Err(BrokerError::Refused(text)), Ok(end)) if text.contains(OTHER_TYPE) => {
+            (Err(BackendError::Refused(text)), Ok(end)) if text.contains(OTHER_TYPE) => {
                 text_of(client, key, ends.metadata(&end)).await
             }
             (Ok(fields), Ok(end)) => item(fields, ends.metadata(&end)),
@@ -88,7 +89,7 @@ pub(super) async fn get_all(
     items
 }
 
-async fn ask(client: &Client, gets: &[Get], ends: &Ends) -> Vec<Result<Value, BrokerError>> {
+async fn ask(client: &Client, gets: &[Get], ends: &Ends) -> Vec<Result<Value, BackendError>> {
     let commands = gets.iter().flat_map(|Get { key, .. }| {
         let mut fields = redis::cmd("HMGET");
         fields.arg(key).arg("data").arg("version");
@@ -117,7 +118,7 @@ async fn text_of(
             content_type: None,
             metadata,
         })),
-        Err(BrokerError::Refused(text)) if text.contains(OTHER_TYPE) => {
+        Err(BackendError::Refused(text)) if text.contains(OTHER_TYPE) => {
             Err(StateError::Refused(format!(
                 "{text}; the key is neither a hash nor text, such as what Dapr writes with the \
                  content type application/json (RedisJSON)"
@@ -187,7 +188,7 @@ mod tests {
             Some("2023-11-14T22:13:20Z")
         );
         assert_eq!(end(-1), None);
-        let refused = |text: &str| Err(BrokerError::Refused(text.to_owned()));
+        let refused = |text: &str| Err(BackendError::Refused(text.to_owned()));
         assert!(!ends.learns(&refused("redis:6379: ERR no")));
         let unknown = refused("redis:6379: An error was signalled: unknown command 'PEXPIRETIME'");
         assert!(ends.learns(&unknown) && !ends.learns(&unknown));

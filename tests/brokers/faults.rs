@@ -130,7 +130,7 @@ spec:
     )
 }
 
-/// The broker is stopped, then killed, and started again each time: while nobody publishes, and amid it.
+/// The broker is stopped and started again, and killed twice: while nobody publishes and amid it.
 pub(crate) async fn the_broker_is_killed(broker: &mut Broker) {
     let line = Line::to(broker, "broker killed", Pace::Parallel).await;
     // RabbitMQ that is killed may lose a queue which it declared a moment ago.

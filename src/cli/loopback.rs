@@ -22,7 +22,7 @@ pub(super) fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// Ports that are free at the moment on 127.0.0.1 and on [::1], each another one.
+/// Ports that are free at the moment on `127.0.0.1` and on `[::1]`, each another one.
 pub(super) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     // All are held until all are known, so that none is handed out twice.
     let mut held = Vec::with_capacity(N);

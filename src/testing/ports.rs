@@ -15,7 +15,8 @@ const STEP: u16 = 17;
 /// The next port, from a place on that is another one in each process.
 static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(fastrand::u16(..)));
 
-/// A port that nobody has on `127.0.0.1` and on `[::1]`, and that no other test of this process gets.
+/// A port that nobody has on `127.0.0.1` and on `[::1]`, and that no other test of this process
+/// gets.
 pub fn free_port() -> u16 {
     loop {
         let port = FIRST + NEXT.fetch_add(STEP, Ordering::Relaxed) % COUNT;

@@ -1,10 +1,8 @@
-//! Small things that commands on one machine need: free ports, tokens, one request.
+//! Small things that commands on one machine need: tokens, one request.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
@@ -20,25 +18,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The address of a port on this machine.
 pub(super) fn address(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
-}
-
-/// Ports that are free at the moment on `127.0.0.1` and on `[::1]`, each another one.
-pub(super) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    // All are held until all are known, so that none is handed out twice.
-    let mut held = Vec::with_capacity(N);
-    let mut ports = Vec::with_capacity(N);
-    while ports.len() < N {
-        let listener = TcpListener::bind(address(0)).context("cannot find a free port")?;
-        let port = listener.local_addr()?.port();
-        held.push(listener);
-        match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => continue,
-            // Others mean that there is no such address here.
-            other => held.extend(other),
-        }
-        ports.push(port);
-    }
-    Ok(std::array::from_fn(|at| ports[at]))
 }
 
 /// A new token: 128 random bits, which can stand in a header and on a command line.
@@ -97,24 +76,6 @@ pub(super) async fn ready(port: u16, path: &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn free_ports_differ() {
-        let [a, b, c] = free_ports().unwrap();
-        assert!(a != b && b != c && a != c);
-    }
-
-    #[test]
-    fn a_port_that_is_taken_on_one_address_is_not_free() {
-        let taken: Vec<_> = (0..500)
-            .map_while(|_| TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok())
-            .map(|listener| (listener.local_addr().unwrap().port(), listener))
-            .collect();
-        for _ in 0..100 {
-            let [a, b] = free_ports().unwrap();
-            assert!(taken.iter().all(|(port, _)| *port != a && *port != b));
-        }
-    }
 
     #[test]
     fn new_tokens_differ_and_are_usable() {

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{self, SignalKind, signal};
 
-use super::loopback::{free_ports, new_token, ready};
+use super::free_ports::FreePorts;
+use super::loopback::{new_token, ready};
 use super::paint::{Colour, Paint};
 use super::processes::{Label, Process, exit_code};
 use crate::base::environment::Environment;
@@ -79,6 +80,8 @@ struct Plan {
     /// Names and values for the app; the tokens are for the sidecar too.
     environment: Vec<(&'static str, String)>,
     tokens: [(&'static str, Secret); 2],
+    /// Kept to the end, since the app starts when it likes.
+    _ports: FreePorts<4>,
 }
 
 impl Plan {
@@ -96,7 +99,8 @@ impl Plan {
                 sidecar_flags.push(format!("--{flag}={value}").into());
             }
         };
-        let [http, grpc, app, metrics] = free_ports()?;
+        let ports = FreePorts::find()?;
+        let [http, grpc, app, metrics] = ports.numbers;
         let port = |flag, free| port(flags, flag, free);
         let http_port = port("dapr-http-port", http)?;
         let grpc_port = port("dapr-grpc-port", grpc)?;
@@ -126,6 +130,7 @@ impl Plan {
                 ("DAPR_API_TOKEN", token("DAPR_API_TOKEN", environment)?),
                 ("APP_API_TOKEN", token("APP_API_TOKEN", environment)?),
             ],
+            _ports: ports,
         })
     }
 

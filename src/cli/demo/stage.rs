@@ -11,7 +11,8 @@ use tokio::process::Command;
 
 use crate::base::environment::Environment;
 use crate::base::secret::Secret;
-use crate::cli::loopback::{free_ports, ready};
+use crate::cli::free_ports::FreePorts;
+use crate::cli::loopback::ready;
 use crate::cli::paint::{Colour, Paint};
 use crate::cli::processes::{Label, Process};
 
@@ -87,7 +88,8 @@ impl Stage {
 
     /// Starts a webhook, and waits until it is ready.
     pub(super) async fn webhook(&self) -> anyhow::Result<Webhook> {
-        let [port, health] = free_ports()?;
+        let ports = FreePorts::find()?;
+        let [port, health] = ports.numbers;
         let mut command = self.command("injector");
         command
             .arg(flag("tls-cert-file", self.file("tls.crt")))
@@ -108,7 +110,8 @@ impl Stage {
         app_port: u16,
         [api_token, app_token]: [&Secret; 2],
     ) -> anyhow::Result<Sidecar> {
-        let [port, grpc] = free_ports()?;
+        let ports = FreePorts::find()?;
+        let [port, grpc] = ports.numbers;
         let mut command = self.command("sidecar");
         command
             .args([

@@ -33,7 +33,7 @@ async fn main() -> Result<ExitCode, Failure> {
     let mut report = Report::open()?;
     let app = App::default();
     let mut lasting = JoinSet::new();
-    lasting.spawn(app.clone().serve());
+    lasting.spawn(serve(app.clone()));
     let mut script = Script {
         inbox: app.inbox.clone(),
         app,
@@ -46,6 +46,15 @@ async fn main() -> Result<ExitCode, Failure> {
         report.take(&name, note(&name), script.step(&name)).await?;
     }
     Ok(ExitCode::from(u8::from(!report.passed())))
+}
+
+/// Nobody waits for it: what goes wrong is at least to be read.
+async fn serve(app: App) -> Result<(), Failure> {
+    let ended = app.serve().await;
+    if let Err(error) = &ended {
+        eprintln!("The application serves no more: {error:?}");
+    }
+    ended
 }
 
 /// An application with clients of its sidecar.

@@ -13,7 +13,6 @@ mod demo;
 mod environment;
 #[cfg(test)]
 mod flags_page;
-mod free_ports;
 mod inject;
 mod injector;
 mod injector_certificate;

@@ -9,13 +9,13 @@ use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::signal::unix::{self, SignalKind, signal};
 
-use super::free_ports::FreePorts;
 use super::loopback::{new_token, ready};
 use super::paint::{Colour, Paint};
 use super::processes::{Label, Process, exit_code};
 use crate::base::environment::Environment;
 use crate::base::secret::Secret;
 use crate::base::token::Token;
+use crate::process::free_ports::FreePorts;
 
 /// Run an application with a sidecar of its own on this machine
 ///

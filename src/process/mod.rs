@@ -4,6 +4,7 @@ pub mod admin;
 pub mod body;
 pub mod connect_within;
 pub mod early_stop;
+pub mod free_ports;
 pub mod kubernetes;
 pub mod listener;
 pub mod log_format;

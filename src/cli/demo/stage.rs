@@ -11,10 +11,10 @@ use tokio::process::Command;
 
 use crate::base::environment::Environment;
 use crate::base::secret::Secret;
-use crate::cli::free_ports::FreePorts;
 use crate::cli::loopback::ready;
 use crate::cli::paint::{Colour, Paint};
 use crate::cli::processes::{Label, Process};
+use crate::process::free_ports::FreePorts;
 
 /// The app id of the demo's app.
 pub(super) const APP_ID: &str = "shop";

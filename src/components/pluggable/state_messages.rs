@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tonic::Code;
 
 use super::connection::Failure;
+use crate::components::BackendError;
 use crate::components::message::Metadata;
 use crate::components::state::{
     Condition, Consistency, Delete, ETag, Get, Item, Operation, Set, StateError, Ttl,
@@ -153,8 +154,7 @@ impl From<Failure> for StateError {
         match failure.code() {
             Some(Code::FailedPrecondition) if failure.is_of_etag() => Self::Mismatch,
             Some(Code::InvalidArgument) if failure.is_of_etag() => Self::ETagInvalid,
-            _ if failure.is_final() => Self::Refused(failure.to_string()),
-            _ => Self::Unavailable(failure.to_string()),
+            _ => BackendError::from(failure).into(),
         }
     }
 }

@@ -8,8 +8,6 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
-use anyhow::bail;
-
 /// Below the ports of Kubernetes' nodes, from 30000 on, and of Linux' own choice, from 32768 on
 /// (`ip_local_port_range`).
 const FIRST: u16 = 20_000;
@@ -18,15 +16,19 @@ const COUNT: u16 = 10_000;
 
 /// Ports that are free at the moment on `127.0.0.1` and on `[::1]`, each another one.
 #[derive(Debug)]
-pub(super) struct FreePorts<const N: usize> {
+pub struct FreePorts<const N: usize> {
     /// Their numbers.
-    pub(super) numbers: [u16; N],
+    pub numbers: [u16; N],
     _reserved: Vec<UdpSocket>,
 }
 
 impl<const N: usize> FreePorts<N> {
     /// Chooses some. They stay reserved until it is dropped.
-    pub(super) fn find() -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Too few are free.
+    pub fn find() -> io::Result<Self> {
         let mut numbers = [0; N];
         let mut reserved = Vec::with_capacity(N);
         let start = fastrand::u16(..COUNT);
@@ -34,7 +36,8 @@ impl<const N: usize> FreePorts<N> {
         for number in &mut numbers {
             let found = candidates.find_map(|port| Some((port, reserve(port)?)));
             let Some((port, socket)) = found else {
-                bail!("no port from {FIRST} to {} is free", FIRST + COUNT - 1);
+                let text = format!("no port from {FIRST} to {} is free", FIRST + COUNT - 1);
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
             };
             *number = port;
             reserved.push(socket);
